@@ -1,0 +1,1 @@
+"""`cnnbo watch`: a pure fold of messages (state) and its rendering."""

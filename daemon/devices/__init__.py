@@ -1,0 +1,1 @@
+"""Where trials run: NVIDIA devices, CPU slots, and a fake for tests."""

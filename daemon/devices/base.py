@@ -1,0 +1,88 @@
+"""The port behind which devices are found and watched."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+
+class DeviceKind(StrEnum):
+    """What a device is made of."""
+
+    NVIDIA = "nvidia"
+    CPU = "cpu"
+    FAKE = "fake"
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Something that runs one trial at a time.
+
+    Attributes:
+        uuid: what identifies it for good: NVML's UUID, `cpu-0` for a CPU slot.
+        index: its number on this box, for people; may change over a reboot.
+        name: the maker's name for it.
+        kind: what it is made of.
+        environment: variables that pin a process to it.
+        cores: CPU cores that a process on it is confined to; empty = all of them.
+    """
+
+    uuid: str
+    index: int
+    name: str
+    kind: DeviceKind
+    environment: Mapping[str, str] = field(default_factory=dict)
+    cores: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceProcess:
+    """A process that a device's driver reports on it.
+
+    Attributes:
+        pid: its process id as the driver sees it; in a container that may be the host's.
+        memory_used_mib: device memory it holds, in MiB; None where the driver doesn't say.
+    """
+
+    pid: int
+    memory_used_mib: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One reading of a device. Every figure is None where the device doesn't tell; that alone says nothing of its health.
+
+    Attributes:
+        memory_used_mib: device memory in use by anybody, in MiB.
+        memory_total_mib: device memory in all, in MiB.
+        utilisation_percent: share of the last moments in which it worked, 0-100.
+        temperature_c: degrees Celsius.
+        power_w: watts drawn now.
+        processes: who uses it, as far as the driver says.
+        fault: why no trial may start on it, as a sentence; None while it is well.
+    """
+
+    memory_used_mib: float | None = None
+    memory_total_mib: float | None = None
+    utilisation_percent: float | None = None
+    temperature_c: float | None = None
+    power_w: float | None = None
+    processes: tuple[DeviceProcess, ...] = ()
+    fault: str | None = None
+
+
+class DeviceBackend(Protocol):
+    """Finds and reads one kind of device. Every method may block; all are called from one and the same thread."""
+
+    def discover(self) -> Sequence[Device]:
+        """The devices that are there now, by rising index.
+
+        Raises:
+            ConfigurationError: the devices asked for don't exist, or their driver can't be used.
+        """
+
+    def sample(self) -> Mapping[str, Sample]:
+        """A reading of every discovered device, by UUID. A device that vanished has a `fault`; this never raises."""
+
+    def close(self) -> None:
+        """Let go of the driver."""

@@ -1,0 +1,1 @@
+"""How a trial is run on a device."""

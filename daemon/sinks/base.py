@@ -1,0 +1,41 @@
+"""The port through which the world is told."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+
+class Delivery(StrEnum):
+    """What may happen to a message that can't be delivered at once."""
+
+    STATE = "state"        # retained; only the newest of a topic matters
+    PROGRESS = "progress"  # may be dropped
+    EVENT = "event"        # should arrive
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One piece of news.
+
+    Attributes:
+        topic: below `<base>/v1/<node>/`, like `study/svhn` or `device/GPU-…`.
+        body: JSON data without the envelope; None clears a retained topic.
+        schema: name and number of the body's form, like `cnnbo.study/1`.
+        delivery: what may happen to it on the way.
+    """
+
+    topic: str
+    body: Mapping[str, object] | None
+    schema: str
+    delivery: Delivery
+
+
+class Sink(Protocol):
+    """Is told the news. Never delays whoever tells it: `publish` returns at once and never raises."""
+
+    def publish(self, message: Message) -> None:
+        """Take a message for delivery."""
+
+    async def run(self) -> None:
+        """Deliver until cancelled; survives every outage of the other side."""

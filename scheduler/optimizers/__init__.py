@@ -1,0 +1,1 @@
+"""The algorithms that propose points; each one forgets everything between two calls."""

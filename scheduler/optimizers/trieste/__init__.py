@@ -1,0 +1,1 @@
+"""Bayesian optimisation with Trieste and GPflow; the only room that imports them."""
