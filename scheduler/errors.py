@@ -53,7 +53,9 @@ class InvalidTransitionError(CnnboError):
         self.event = event
         self.history = tuple(history)
         where = f"study {study}" if trial is None else f"trial {trial} of study {study}"
-        super().__init__(f"{event} does not fit {where}, which is {state} (last events: {', '.join(history) or 'none'}).")
+        super().__init__(
+            f"{event} does not fit {where}, which is {state} (last events: {', '.join(history) or 'none'})."
+        )
 
 
 class SurrogateFitError(CnnboError):

@@ -1,7 +1,7 @@
 """The search space: named parameters, and their encoding as points of the unit cube.
 
-One coordinate per parameter. Numbers are placed by their scale, integers and choices at the centre of their bin, so that
-a uniform point of the cube is a uniform draw on the chosen scale.
+One coordinate per parameter. Numbers are placed by their scale, integers and choices at the centre of their bin, so
+that a uniform point of the cube is a uniform draw on the chosen scale.
 """
 
 import math
@@ -139,7 +139,9 @@ class IntParameter:
 
     def __post_init__(self) -> None:
         if self.scale == "reverse-log":
-            raise ConfigurationError(f'space.{self.name}: scale = "reverse-log" is for values near 1; use type = "float".')
+            raise ConfigurationError(
+                f'space.{self.name}: scale = "reverse-log" is for values near 1; use type = "float".'
+            )
         _check_bounds(self.name, self.low, self.high, self.scale)
 
     @property

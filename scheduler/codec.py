@@ -1,0 +1,98 @@
+"""Events to plain JSON data and back, bit for bit.
+
+One generic walk over dataclass fields and their type hints: a new event needs no code here. A member of a union of
+dataclasses carries its class name under "type". Unknown keys are ignored and missing ones take their default, so that
+keys may be added without a new format version.
+"""
+
+import base64
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from enum import Enum
+from functools import cache
+from typing import Any, Union, cast, get_args, get_origin
+
+from cnnbo.scheduler.events import Event
+
+FORMAT_VERSION = 1
+"""Version of the journalled form of events; rises when an old reader would misread a new line."""
+
+
+def encode_event(event: Event) -> dict[str, object]:
+    """JSON data from which `decode_event` makes an equal event."""
+    return cast(dict[str, object], _to_plain(event, tagged=True))
+
+
+def decode_event(data: Mapping[str, object]) -> Event:
+    """The event that `encode_event` turned into `data`.
+
+    Raises:
+        ValueError: `data` is no event of this format version.
+    """
+    try:
+        return cast(Event, _from_plain(Event, data))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"no event of format {FORMAT_VERSION}: {error}") from error
+
+
+def encode_value(value: object) -> Any:
+    """JSON data for any frozen dataclass of this package, without a tag at the top."""
+    return _to_plain(value, tagged=False)
+
+
+def decode_value(kind: Any, data: object) -> Any:
+    """The value of type `kind` that `encode_value` turned into `data`."""
+    return _from_plain(kind, data)
+
+
+def _to_plain(value: object, tagged: bool = True) -> Any:
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")
+    if isinstance(value, tuple | list):
+        return [_to_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: _to_plain(item) for key, item in value.items()}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: _to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {"type": type(value).__name__, **fields} if tagged else fields
+    return value
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
+
+
+def _from_plain(kind: Any, data: Any) -> Any:
+    origin = get_origin(kind)
+    if origin in (Union, types.UnionType):
+        return _from_union(get_args(kind), data)
+    if origin is tuple:
+        return tuple(_from_plain(get_args(kind)[0], item) for item in data)
+    if origin is not None and isinstance(origin, type) and issubclass(origin, Mapping):
+        return {key: _from_plain(get_args(kind)[1], item) for key, item in data.items()}
+    if kind is bytes:
+        return base64.b64decode(data)
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return kind(data)
+    if dataclasses.is_dataclass(kind):
+        hints = _hints(cast(type, kind))
+        names = [f.name for f in dataclasses.fields(kind) if f.name in data]
+        return cast(type, kind)(**{name: _from_plain(hints[name], data[name]) for name in names})
+    # JSON has one kind of number: 1.0 may come back as 1.
+    return float(data) if kind is float else data
+
+
+def _from_union(members: tuple[Any, ...], data: Any) -> Any:
+    if data is None:
+        return None
+    tagged = {cast(type, member).__name__: member for member in members if dataclasses.is_dataclass(member)}
+    if tagged:
+        return _from_plain(tagged[data["type"]], data)
+    concrete = [member for member in members if member is not types.NoneType]
+    # Several plain members (the values of a configuration): JSON already tells them apart.
+    return _from_plain(concrete[0], data) if len(concrete) == 1 else data

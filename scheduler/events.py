@@ -1,0 +1,212 @@
+"""Facts that go into a study (events) and decisions that come out of it (commands), as plain data.
+
+Events are journalled before they are handled; replaying them rebuilds the study. `at` is seconds since the epoch.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from cnnbo.scheduler.optimizers.base import Source
+from cnnbo.scheduler.space import Point
+from cnnbo.scheduler.spec import StudySpec
+from cnnbo.scheduler.trial import Failure
+
+Reason = Literal["evaluations", "budget", "space_exhausted", "crashes", "user"]
+
+
+@dataclass(frozen=True, slots=True)
+class StudyCreated:
+    """The first event of every study."""
+
+    at: float
+    spec: StudySpec
+
+
+@dataclass(frozen=True, slots=True)
+class StudyAmended:
+    """The study file was submitted again with another number of evaluations, budget, timeout or device cap."""
+
+    at: float
+    spec: StudySpec
+
+
+@dataclass(frozen=True, slots=True)
+class TrialsRequested:
+    """`count` devices are free for this study: points are to be asked for."""
+
+    at: float
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class PointsSuggested:
+    """The answer to an ask, with all that is needed to repeat it.
+
+    Attributes:
+        ask: the ask that is answered.
+        points: canonical, distinct from everything proposed before.
+        source: where they came from.
+        observed, failed, pending, excluded: ids of the trials the proposal was based on, in the order handed over.
+        note: why this is a fallback; None if it isn't.
+        insight: what the surrogate believes.
+        hint_in, hint: what was handed to the optimizer, and what it wants to be handed next time.
+        seconds: how long the proposer took.
+        environment: versions and thread count of the proposer.
+    """
+
+    at: float
+    ask: int
+    points: tuple[Point, ...]
+    source: Source
+    observed: tuple[int, ...] = ()
+    failed: tuple[int, ...] = ()
+    pending: tuple[int, ...] = ()
+    excluded: tuple[int, ...] = ()
+    note: str | None = None
+    insight: Mapping[str, object] = field(default_factory=dict)
+    hint_in: bytes | None = None
+    hint: bytes | None = None
+    seconds: float = 0.0
+    environment: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AskDropped:
+    """Nobody will answer this ask: its proposer is gone, or the space has nothing left."""
+
+    at: float
+    ask: int
+    space_exhausted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TrialStarted:
+    """An attempt is about to be started; journalled before the process is.
+
+    Attributes:
+        token: random text that every process of the attempt carries in its environment.
+    """
+
+    at: float
+    trial: int
+    attempt: int
+    device: str
+    token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TrialCompleted:
+    """An attempt ended with a value (the metric as reported, finite)."""
+
+    at: float
+    trial: int
+    attempt: int
+    value: float
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    evidence: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TrialFailed:
+    """An attempt ended without a value.
+
+    Attributes:
+        is_lost: for a failure that is retried, whether the attempt counts as lost; a pause or an orderly stop doesn't.
+        evidence: what was seen, for people.
+    """
+
+    at: float
+    trial: int
+    attempt: int
+    failure: Failure
+    message: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    evidence: Mapping[str, object] = field(default_factory=dict)
+    is_lost: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class StudyPaused:
+    """The user wants nothing new to start; with `now`, running trials are stopped too."""
+
+    at: float
+    now: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StudyResumed:
+    """The user wants the study to go on."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class StudyCancelled:
+    """The user ended the study for good; running trials are stopped."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class StudyArchived:
+    """The user wants an ended study out of sight."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class TimeSpent:
+    """The study was running, with the daemon up, for so many seconds more; counts towards the wall-clock budget."""
+
+    at: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetReached:
+    """One more trial would exceed the budget.
+
+    Attributes:
+        limit: key of the `[budget]` table that was reached.
+    """
+
+    at: float
+    limit: str
+
+
+Event = (
+    StudyCreated
+    | StudyAmended
+    | TrialsRequested
+    | PointsSuggested
+    | AskDropped
+    | TrialStarted
+    | TrialCompleted
+    | TrialFailed
+    | StudyPaused
+    | StudyResumed
+    | StudyCancelled
+    | StudyArchived
+    | TimeSpent
+    | BudgetReached
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AskOptimizer:
+    """Ask the optimizer for `count` points and answer with `PointsSuggested(ask, …)`."""
+
+    ask: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class StopTrial:
+    """End this attempt: time for a checkpoint, then no mercy."""
+
+    trial: int
+    attempt: int
+
+
+Command = AskOptimizer | StopTrial

@@ -1,0 +1,153 @@
+"""What a study is told to do: the validated form of a study file, plain frozen data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+from cnnbo.scheduler.space import Configuration, SearchSpace
+
+
+class Direction(StrEnum):
+    """Which way the metric gets better."""
+
+    MAXIMIZE = "maximize"
+    MINIMIZE = "minimize"
+
+
+def to_objective(value: float, direction: Direction) -> float:
+    """The objective of a value: what the core minimises. Its own inverse."""
+    return -value if direction is Direction.MAXIMIZE else value
+
+
+@dataclass(frozen=True, slots=True)
+class TrialSettings:
+    """The `[trial]` table.
+
+    Attributes:
+        epochs: passes over the training data, >= 1 (built-in models).
+        batch_size: images per step, >= 1 (built-in models).
+        timeout_s: wall-clock limit of a trial in seconds; None = derived from the first trials, see `Study.timeout_s`.
+        memory_mib: host memory of the trial's whole process tree in MiB; None = no limit.
+        stop_at_chance: whether a built-in model ends early at the majority class.
+        python: interpreter for a command's `python`, as written; None = as found at submit time.
+    """
+
+    epochs: int = 1
+    batch_size: int = 100
+    timeout_s: float | None = None
+    memory_mib: float | None = None
+    stop_at_chance: bool = True
+    python: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReportSettings:
+    """The `[report]` table: how a value is read from the output of a script nobody may edit.
+
+    Attributes:
+        pattern: regular expression whose first group is the value; None = the script writes a result file.
+        use: which match counts.
+    """
+
+    pattern: str | None = None
+    use: Literal["last", "best", "mean"] = "last"
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """The `[budget]` table; whichever limit comes first ends the study. None = no limit.
+
+    Attributes:
+        wall_clock_s: seconds the study may be running with the daemon up.
+        cost: in the user's currency, device time times price.
+        energy_kwh: energy of the devices.
+        price_per_device_hour: 0 hides costs.
+    """
+
+    wall_clock_s: float | None = None
+    cost: float | None = None
+    energy_kwh: float | None = None
+    price_per_device_hour: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where and by whom the study was submitted: fixed at submit time, not part of the comparison at a resubmission.
+
+    Attributes:
+        cwd: working directory of the command.
+        environment: the caller's environment.
+        python: interpreter that `python` in a command means.
+        owner: name of the user.
+    """
+
+    cwd: str = "/"
+    environment: Mapping[str, str] = field(default_factory=dict)
+    python: str = ""
+    owner: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StudySpec:
+    """A study file, validated and completed.
+
+    Attributes:
+        space: what is searched.
+        name: [a-z0-9-]{1,40}.
+        model: name of a built-in model, or None for a command.
+        command: program and arguments with placeholders; empty for a built-in model.
+        evaluations: trials to finish, >= 1; failed ones count.
+        optimizer: name in the registry.
+        initial: points asked for before the surrogate takes over, start configurations included, >= 0; None = not
+            written: the daemon puts max(D + 1, devices) there before the study begins.
+        seed: of everything random in the study.
+        metric: name of the value.
+        direction: which way it gets better.
+        start: configurations to try first, complete ones of `space`.
+        data_dir: absolute path of the data folder, or None.
+        trial, report, budget: the tables of that name.
+        max_devices: how many devices the study may use at a time; None = all.
+        origin: where it came from.
+    """
+
+    space: SearchSpace
+    name: str = "notebook"
+    model: str | None = None
+    command: tuple[str, ...] = ()
+    evaluations: int = 80
+    optimizer: str = "trieste"
+    initial: int | None = None
+    seed: int = 0
+    metric: str = "value"
+    direction: Direction = Direction.MAXIMIZE
+    start: tuple[Configuration, ...] = ()
+    data_dir: str | None = None
+    trial: TrialSettings = field(default_factory=TrialSettings)
+    report: ReportSettings = field(default_factory=ReportSettings)
+    budget: Budget = field(default_factory=Budget)
+    max_devices: int | None = None
+    origin: Origin = field(default_factory=Origin)
+
+    @property
+    def initial_points(self) -> int:
+        """`initial`, or its default for a single device."""
+        return self.space.dimension + 1 if self.initial is None else self.initial
+
+
+def fixed_differences(old: StudySpec, new: StudySpec) -> list[str]:
+    """Keys of the study file in which `new` departs from `old` though a running study can't change them.
+
+    `evaluations`, `budget`, `trial.timeout` and `devices` may change; where the caller stood is not compared; an
+    `initial` that isn't written stays what it was.
+    """
+    fixed = ("model", "command", "optimizer", "seed", "metric", "direction", "space", "start", "report")
+    differing = [key for key in fixed if getattr(old, key) != getattr(new, key)]
+    if new.initial is not None and new.initial != old.initial:
+        differing.append("initial")
+    if old.data_dir != new.data_dir:
+        differing.append("data.dir")
+    trial_keys = {"epochs": "epochs", "batch_size": "batch_size", "memory_mib": "memory", "python": "python"}
+    trial_keys["stop_at_chance"] = "stop_at_chance"
+    differing += [f"trial.{key}" for at, key in trial_keys.items() if getattr(old.trial, at) != getattr(new.trial, at)]
+    return differing

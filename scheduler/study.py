@@ -1,0 +1,580 @@
+"""The study: owns what is pending, knows the incumbent, decides what happens next.
+
+Facts go in (`check`, then `handle`), decisions come out as commands. There is no clock, no file and no randomness in
+here, so replaying the journalled events rebuilds a study exactly.
+
+States of a trial:
+
+```
+            TrialStarted            TrialCompleted
+  PENDING ───────────────▶ RUNNING ───────────────▶ COMPLETE
+     ▲                        │ TrialFailed
+     │  the machine's fault   ├──────────────────▶ FAILED      the configuration's fault, or three attempts lost
+     └────────────────────────┤
+                              └──────────────────▶ CANCELLED   the study was cancelled
+```
+"""
+
+import copy
+import statistics
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import assert_never
+
+import numpy as np
+
+from cnnbo.scheduler.errors import InvalidTransitionError, RequestError
+from cnnbo.scheduler.events import (
+    AskDropped,
+    AskOptimizer,
+    BudgetReached,
+    Command,
+    Event,
+    PointsSuggested,
+    Reason,
+    StopTrial,
+    StudyAmended,
+    StudyArchived,
+    StudyCancelled,
+    StudyCreated,
+    StudyPaused,
+    StudyResumed,
+    TimeSpent,
+    TrialCompleted,
+    TrialFailed,
+    TrialsRequested,
+    TrialStarted,
+)
+from cnnbo.scheduler.optimizers.base import History, Optimizer, Points, Source
+from cnnbo.scheduler.space import Point
+from cnnbo.scheduler.spec import StudySpec, fixed_differences, to_objective
+from cnnbo.scheduler.trial import CANCELLED, COMPLETE, MAX_LOST_ATTEMPTS, Attempt, Failure, Trial, TrialState
+
+EQUAL_CRASHES = 3
+"""So many equal crashes in a row pause a study: the script is broken, not the configurations."""
+
+FIRST_TIMEOUT_S = 24 * 3600.0
+"""Limit of a trial until enough have finished to know better, in seconds."""
+
+SHORTEST_TIMEOUT_S = 600.0
+TIMEOUT_MEDIANS = 10
+TIMEOUT_SAMPLE = 5
+"""After this many finished trials the limit is `TIMEOUT_MEDIANS` times their median duration."""
+
+_EVENTS_KEPT_PER_TRIAL = 8
+
+
+class StudyState(StrEnum):
+    """What a study is doing."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    FINISHED = "finished"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether the study starts no trial ever again (unless it is given more evaluations)."""
+        return self in (StudyState.FINISHED, StudyState.FAILED, StudyState.CANCELLED)
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """Ids of the trials an ask is based on, in the order in which `History` lists their points."""
+
+    observed: tuple[int, ...]
+    failed: tuple[int, ...]
+    pending: tuple[int, ...]
+    excluded: tuple[int, ...]
+
+
+class Study:
+    """The search for the best configuration of one space.
+
+    In a notebook, with the optimizer called inline:
+
+        >>> from cnnbo.scheduler import FloatParameter, SearchSpace, Study, StudySpec, create_optimizer
+        >>> space = SearchSpace((FloatParameter("x", 0.0, 1.0),))
+        >>> study = Study(StudySpec(space, evaluations=4), create_optimizer("sobol", space, seed=0))
+        >>> while not study.state.is_ended:
+        ...     trial = study.ask()
+        ...     study.tell(trial, value=-((trial.configuration["x"] - 0.3) ** 2))
+        >>> study.incumbent.state
+        <TrialState.COMPLETE: 'complete'>
+
+    Args:
+        spec: what to do.
+        optimizer: answers `ask()`; needed for `ask()` alone, since the daemon carries out asks elsewhere.
+        at: when the study was created, in seconds since the epoch.
+    """
+
+    def __init__(self, spec: StudySpec, optimizer: Optimizer | None = None, at: float = 0.0) -> None:
+        self.spec = spec
+        self.created_at = at
+        self.ended_at: float | None = None
+        self.state = StudyState.RUNNING
+        self.reason: Reason | None = None
+        self.is_archived = False
+        self.wall_clock_s = 0.0
+        self.budget_limit: str | None = None
+        self.hint: bytes | None = None
+        self.insight: dict[str, object] = {}
+        self._optimizer = optimizer
+        self._trials: dict[int, Trial] = {}
+        self._asks: dict[int, int] = {}  # outstanding ask -> how many points it is for
+        self._asked = 0  # points asked for so far; the number of the next ask
+        self._taken: set[Point] = set()
+        self._is_exhausted = False
+        self._crashes: tuple[str, ...] = ()  # messages of the crashes in a row, the newest ones
+        self._log: dict[int, tuple[str, ...]] = {}  # trial -> its last events, for error messages
+        self._add_start_trials()
+
+    @classmethod
+    def replay(cls, events: Iterable[Event]) -> "Study":
+        """Rebuild a study from its journalled events; the commands they led to are not carried out again.
+
+        Raises:
+            InvalidTransitionError: the events contradict each other.
+            ValueError: the first one is not `StudyCreated`.
+        """
+        remaining = iter(events)
+        created = next(remaining, None)
+        if not isinstance(created, StudyCreated):
+            raise ValueError(f"a study begins with StudyCreated, not {type(created).__name__}")
+        study = cls(created.spec, at=created.at)
+        for event in remaining:
+            study.check(event)
+            study.handle(event)
+        return study
+
+    def copy(self) -> "Study":
+        """A study in the same state, on which an event can be tried without touching this one."""
+        twin = copy.copy(self)
+        twin._trials, twin._asks = self._trials.copy(), self._asks.copy()
+        twin._taken, twin._log = self._taken.copy(), self._log.copy()
+        return twin
+
+    # -- what is known ------------------------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """The study's name."""
+        return self.spec.name
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        """All trials, by id."""
+        return tuple(self._trials.values())
+
+    def trial(self, trial_id: int) -> Trial:
+        """The trial of that id.
+
+        Raises:
+            RequestError: there is none.
+        """
+        try:
+            return self._trials[trial_id]
+        except KeyError:
+            raise RequestError(f"study {self.name} has no trial {trial_id}; it has {len(self._trials)}.") from None
+
+    def _in_state(self, *states: TrialState) -> Iterator[Trial]:
+        return (trial for trial in self._trials.values() if trial.state in states)
+
+    @property
+    def ready(self) -> tuple[Trial, ...]:
+        """Trials that wait for a device: retries first, then by id."""
+        return tuple(sorted(self._in_state(TrialState.PENDING), key=lambda trial: (not trial.attempts, trial.id)))
+
+    @property
+    def running(self) -> tuple[Trial, ...]:
+        """Trials that are on a device."""
+        return tuple(self._in_state(TrialState.RUNNING))
+
+    @property
+    def finished(self) -> int:
+        """How many trials count towards `evaluations`: complete and failed ones."""
+        return sum(1 for _ in self._in_state(TrialState.COMPLETE, TrialState.FAILED))
+
+    @property
+    def incumbent(self) -> Trial | None:
+        """The complete trial with the lowest objective, the earliest of equals; None before the first."""
+        complete = list(self._in_state(TrialState.COMPLETE))
+        return min(complete, key=self._objective, default=None)
+
+    def _objective(self, trial: Trial) -> float:
+        assert trial.value is not None
+        return to_objective(trial.value, self.spec.direction)
+
+    @property
+    def outstanding_asks(self) -> dict[int, int]:
+        """Asks nobody has answered yet, with how many points each is for."""
+        return dict(self._asks)
+
+    @property
+    def requestable(self) -> int:
+        """How many more points may be asked for now; none while an ask is open, so that each ask sees the last."""
+        is_open = self.state is StudyState.RUNNING and self.budget_limit is None and not self._is_exhausted
+        if not is_open or self._asks:
+            return 0
+        return max(0, min(self.spec.evaluations - len(self._trials), self._configurations_left()))
+
+    def _configurations_left(self) -> int:
+        size = self.spec.space.size
+        return self.spec.evaluations if size is None else size - len(self._taken)
+
+    @property
+    def timeout_s(self) -> float:
+        """Wall-clock limit of a trial that starts now, in seconds."""
+        if self.spec.trial.timeout_s is not None:
+            return self.spec.trial.timeout_s
+        durations = [t.duration_s for t in self._in_state(TrialState.COMPLETE) if t.duration_s is not None]
+        if len(durations) < TIMEOUT_SAMPLE:
+            return FIRST_TIMEOUT_S
+        return max(SHORTEST_TIMEOUT_S, TIMEOUT_MEDIANS * statistics.median(durations))
+
+    def basis(self) -> Basis:
+        """The trials an ask made now is based on."""
+        ended = [trial for trial in self._trials.values() if trial.state.is_ended]
+        return Basis(
+            observed=tuple(trial.id for trial in ended if trial.state is TrialState.COMPLETE),
+            failed=tuple(trial.id for trial in ended if trial.is_evidence),
+            pending=tuple(trial.id for trial in self._in_state(TrialState.PENDING, TrialState.RUNNING)),
+            excluded=tuple(t.id for t in ended if t.state is not TrialState.COMPLETE and not t.is_evidence),
+        )
+
+    def history(self, basis: Basis | None = None, hint: bytes | None = None) -> History:
+        """What the optimizer is handed.
+
+        Args:
+            basis: the trials it is based on; None = those of now.
+            hint: what the optimizer wanted to be handed; None = the newest hint.
+        """
+        basis = self.basis() if basis is None else basis
+        objectives = [[self._objective(self._trials[trial_id])] for trial_id in basis.observed]
+        return History(
+            observed=self._points(basis.observed),
+            objectives=np.array(objectives, dtype=np.float64).reshape(-1, 1),
+            failed=self._points(basis.failed),
+            pending=self._points(basis.pending),
+            excluded=self._points(basis.excluded),
+            evaluations=self.spec.evaluations,
+            initial=self.spec.initial_points,
+            hint=self.hint if hint is None else hint,
+        )
+
+    def _points(self, trial_ids: Sequence[int]) -> Points:
+        rows = [self._trials[trial_id].point for trial_id in trial_ids]
+        return np.array(rows, dtype=np.float64).reshape(-1, self.spec.space.dimension)
+
+    # -- may this event happen? ---------------------------------------------------------------------------------------
+
+    def check(self, event: Event) -> None:
+        """Refuse an event that contradicts the state; changes nothing. What passes here never fails in `handle`.
+
+        Raises:
+            InvalidTransitionError: the event doesn't fit the state.
+            RequestError: the user asked for something that can't be done now.
+        """
+        match event:
+            case StudyCreated():
+                raise self._invalid(event)
+            case StudyAmended():
+                self._check_amendment(event)
+            case TrialsRequested():
+                if not 1 <= event.count <= self.requestable:
+                    raise self._invalid(event)
+            case PointsSuggested():
+                self._check_suggestion(event)
+            case AskDropped():
+                if event.ask not in self._asks:
+                    raise self._invalid(event)
+            case TrialStarted():
+                self._check_start(event)
+            case TrialCompleted() | TrialFailed():
+                self._check_end(event)
+            case StudyPaused():
+                if self.state is not StudyState.RUNNING and not (self.state is StudyState.PAUSED and event.now):
+                    raise RequestError(f"study {self.name} is {self.state}; only a running study can be paused.")
+            case StudyResumed():
+                if self.state is not StudyState.PAUSED:
+                    raise RequestError(f"study {self.name} is {self.state}; only a paused study can be resumed.")
+            case StudyCancelled():
+                if self.state.is_ended:
+                    raise RequestError(f"study {self.name} is {self.state} already; there is nothing to cancel.")
+            case StudyArchived():
+                if not self.state.is_ended:
+                    raise RequestError(f"study {self.name} is {self.state}; end it first: cnnbo cancel {self.name}")
+            case TimeSpent() | BudgetReached():
+                pass
+            case _ as unreachable:
+                assert_never(unreachable)
+
+    def _invalid(self, event: Event, trial_id: int | None = None) -> InvalidTransitionError:
+        trial = None if trial_id is None else self._trials.get(trial_id)
+        state = str(self.state) if trial_id is None else "unknown" if trial is None else str(trial.state)
+        past = self._log.get(trial_id, ()) if trial_id is not None else ()
+        return InvalidTransitionError(self.name, trial_id, state, type(event).__name__, past)
+
+    def _check_amendment(self, event: StudyAmended) -> None:
+        if differing := fixed_differences(self.spec, event.spec):
+            raise RequestError(
+                f"study {self.name} exists with another {', '.join(differing)}; "
+                "give the study a new name, or the old value to go on."
+            )
+        if self.state is StudyState.CANCELLED or self.is_archived:
+            raise RequestError(
+                f"study {self.name} is {'archived' if self.is_archived else 'cancelled'}; "
+                f"give the study a new name, or free this one: cnnbo delete {self.name}"
+            )
+
+    def _check_suggestion(self, event: PointsSuggested) -> None:
+        points = set(event.points)
+        wrong_size = any(len(point) != self.spec.space.dimension for point in points)
+        expected = self._asks.get(event.ask)
+        if len(points) != expected or len(event.points) != expected or wrong_size or points & self._taken:
+            raise self._invalid(event)
+
+    def _check_start(self, event: TrialStarted) -> None:
+        trial = self._trials.get(event.trial)
+        is_next = trial is not None and event.attempt == len(trial.attempts) + 1
+        if trial is None or trial.state is not TrialState.PENDING or not is_next:
+            raise self._invalid(event, event.trial)
+        if self.state is not StudyState.RUNNING:
+            raise self._invalid(event)
+
+    def _check_end(self, event: TrialCompleted | TrialFailed) -> None:
+        trial = self._trials.get(event.trial)
+        if trial is None or trial.state is not TrialState.RUNNING or event.attempt != len(trial.attempts):
+            raise self._invalid(event, event.trial)
+        if isinstance(event, TrialCompleted) and not np.isfinite(event.value):
+            raise self._invalid(event, event.trial)
+
+    # -- it happened: what now? ---------------------------------------------------------------------------------------
+
+    def handle(self, event: Event) -> list[Command]:
+        """Take in a checked event and say what is to be done."""
+        self._remember(event)
+        commands: list[Command] = []
+        match event:
+            case StudyCreated():
+                pass
+            case StudyAmended():
+                self._amend(event.spec)
+            case TrialsRequested():
+                commands = [self._ask(event.count)]
+            case PointsSuggested():
+                self._take_suggestion(event)
+            case AskDropped():
+                self._drop_ask(event)
+            case TrialStarted():
+                self._start(event)
+            case TrialCompleted():
+                self._complete(event)
+            case TrialFailed():
+                self._fail(event)
+            case StudyPaused():
+                self.state, self.reason = StudyState.PAUSED, self.reason or "user"
+                self._asks.clear()
+                commands = self._stop_running() if event.now else []
+            case StudyResumed():
+                self.state, self.reason = StudyState.RUNNING, None
+                self._crashes = ()
+            case StudyCancelled():
+                commands = self._stop_running()
+                self._cancel()
+            case StudyArchived():
+                self.is_archived = True
+            case TimeSpent():
+                self.wall_clock_s += event.seconds
+            case BudgetReached():
+                self.budget_limit = event.limit
+            case _ as unreachable:
+                assert_never(unreachable)
+        self._end_if_done(event.at)
+        return commands
+
+    def _remember(self, event: Event) -> None:
+        if isinstance(event, TrialStarted | TrialCompleted | TrialFailed):
+            past = (*self._log.get(event.trial, ()), type(event).__name__)
+            self._log[event.trial] = past[-_EVENTS_KEPT_PER_TRIAL:]
+
+    def _add_start_trials(self) -> None:
+        for configuration in self.spec.start[: self.spec.evaluations]:
+            point = self.spec.space.encode(configuration)
+            if point not in self._taken:
+                self._add_trial(point, Source.START)
+
+    def _add_trial(self, point: Point, source: Source, ask: int | None = None, note: str | None = None) -> None:
+        trial_id = len(self._trials) + 1
+        configuration = self.spec.space.decode(point)
+        self._trials[trial_id] = Trial(trial_id, configuration, point, source, ask=ask, note=note)
+        self._taken.add(point)
+
+    def _amend(self, spec: StudySpec) -> None:
+        initial = self.spec.initial if spec.initial is None else spec.initial
+        self.spec = replace(spec, initial=initial, origin=self.spec.origin)
+        self.budget_limit = None
+        if self.state in (StudyState.FINISHED, StudyState.FAILED):
+            # More may be wanted now; `_end_if_done` ends it again if not.
+            self.state, self.reason, self.ended_at = StudyState.RUNNING, None, None
+
+    def _ask(self, count: int) -> AskOptimizer:
+        ask = self._asked
+        self._asks[ask] = count
+        self._asked += count
+        return AskOptimizer(ask, count)
+
+    def _take_suggestion(self, event: PointsSuggested) -> None:
+        del self._asks[event.ask]
+        if event.hint is not None:
+            self.hint = event.hint
+        if event.insight:
+            self.insight = dict(event.insight)
+        for point in event.points:
+            self._add_trial(point, event.source, event.ask, event.note)
+
+    def _drop_ask(self, event: AskDropped) -> None:
+        del self._asks[event.ask]
+        self._is_exhausted = self._is_exhausted or event.space_exhausted
+
+    def _start(self, event: TrialStarted) -> None:
+        trial = self._trials[event.trial]
+        attempt = Attempt(event.attempt, event.device, event.at, token=event.token)
+        self._trials[trial.id] = replace(trial, state=TrialState.RUNNING, attempts=(*trial.attempts, attempt))
+
+    def _end_attempt(self, trial: Trial, at: float, outcome: str, is_lost: bool = False) -> tuple[Attempt, ...]:
+        return (*trial.attempts[:-1], replace(trial.attempts[-1], ended=at, outcome=outcome, is_lost=is_lost))
+
+    def _complete(self, event: TrialCompleted) -> None:
+        trial = self._trials[event.trial]
+        attempts = self._end_attempt(trial, event.at, COMPLETE)
+        self._crashes = ()
+        self._trials[trial.id] = replace(
+            trial, state=TrialState.COMPLETE, value=event.value, metrics=event.metrics, attempts=attempts, message=""
+        )
+
+    def _fail(self, event: TrialFailed) -> None:
+        trial = self._trials[event.trial]
+        is_cancelled = self.state is StudyState.CANCELLED
+        is_lost = event.failure.is_retried and event.is_lost and not is_cancelled
+        outcome = CANCELLED if is_cancelled else str(event.failure)
+        attempts = self._end_attempt(trial, event.at, outcome, is_lost)
+        trial = replace(trial, attempts=attempts, message=event.message, metrics=event.metrics)
+        if is_cancelled:
+            trial = replace(trial, state=TrialState.CANCELLED)
+        elif event.failure.is_retried and trial.lost_attempts < MAX_LOST_ATTEMPTS:
+            trial = replace(trial, state=TrialState.PENDING)
+        else:
+            trial = replace(trial, state=TrialState.FAILED, failure=event.failure)
+        self._trials[trial.id] = trial
+        self._brake(event)
+
+    def _brake(self, event: TrialFailed) -> None:
+        """Pause after equal crashes in a row; other failures in between break the row, machine faults don't."""
+        if event.failure.is_retried:
+            return
+        if event.failure is not Failure.CRASHED:
+            self._crashes = ()
+            return
+        self._crashes = (*self._crashes, event.message)[-EQUAL_CRASHES:]
+        is_full = len(self._crashes) == EQUAL_CRASHES
+        if is_full and len(set(self._crashes)) == 1 and self.state is StudyState.RUNNING:
+            self.state, self.reason = StudyState.PAUSED, "crashes"
+            self._asks.clear()
+
+    def _stop_running(self) -> list[Command]:
+        return [StopTrial(trial.id, len(trial.attempts)) for trial in self.running]
+
+    def _cancel(self) -> None:
+        self.state, self.reason = StudyState.CANCELLED, "user"
+        self._asks.clear()
+        for trial in list(self._in_state(TrialState.PENDING)):
+            self._trials[trial.id] = replace(trial, state=TrialState.CANCELLED)
+
+    def _end_if_done(self, at: float) -> None:
+        if self.state is StudyState.CANCELLED and self.ended_at is None:
+            self.ended_at = at
+        if self.state.is_ended or self.running or self._asks:
+            return
+        reason = self._reason_to_end()
+        if reason is None:
+            return
+        self.state = StudyState.FINISHED if self.incumbent is not None else StudyState.FAILED
+        self.reason, self.ended_at = reason, at
+
+    def _reason_to_end(self) -> Reason | None:
+        if self.finished >= self.spec.evaluations:
+            return "evaluations"
+        if self.budget_limit is not None:
+            return "budget"
+        is_exhausted = self._is_exhausted or self._configurations_left() <= 0
+        if is_exhausted and not self.ready:
+            return "space_exhausted"
+        return None
+
+    # -- for a notebook -----------------------------------------------------------------------------------------------
+
+    def ask(self) -> Trial:
+        """The next trial to evaluate, running on the caller; tell it before asking for many more.
+
+        Raises:
+            RequestError: the study has ended, or has no trial to give until one is told.
+            SurrogateFitError, SpaceExhaustedError: from the optimizer.
+        """
+        if not self.ready:
+            if self._optimizer is None:
+                raise RequestError("this study was made without an optimizer; hand one to Study(spec, optimizer).")
+            if self.requestable < 1:
+                raise RequestError(f"study {self.name} is {self.state} and has no trial to give now.")
+            for command in self._apply(TrialsRequested(0.0, 1)):
+                self._answer(command, self._optimizer)
+        trial = self.ready[0]
+        self._apply(TrialStarted(0.0, trial.id, len(trial.attempts) + 1, "notebook"))
+        return self._trials[trial.id]
+
+    def _answer(self, command: Command, optimizer: Optimizer) -> None:
+        assert isinstance(command, AskOptimizer)
+        basis = self.basis()
+        suggestion = optimizer.suggest(self.history(basis), command.ask, command.count)
+        points = tuple(tuple(float(u) for u in row) for row in suggestion.points)
+        self._apply(
+            PointsSuggested(
+                at=0.0,
+                ask=command.ask,
+                points=points,
+                source=suggestion.source,
+                observed=basis.observed,
+                failed=basis.failed,
+                pending=basis.pending,
+                excluded=basis.excluded,
+                insight=suggestion.insight,
+                hint_in=self.hint,
+                hint=suggestion.hint,
+            )
+        )
+
+    def tell(self, trial: Trial | int, value: float | None = None, failure: str | None = None) -> None:
+        """Report what became of a trial: a value in the user's direction, or a failure class.
+
+        Raises:
+            InvalidTransitionError: the trial isn't running.
+            RequestError: neither a value nor a failure, both, or an unknown failure class. A value that is NaN or
+                infinite is taken as the failure `diverged`.
+        """
+        if (value is None) == (failure is None):
+            raise RequestError("tell takes either a value or a failure, like failure='diverged'.")
+        trial_id = trial if isinstance(trial, int) else trial.id
+        attempt = len(self.trial(trial_id).attempts)
+        if value is not None and np.isfinite(value):
+            self._apply(TrialCompleted(0.0, trial_id, attempt, float(value)))
+            return
+        known = [str(member) for member in Failure]
+        if failure is not None and failure not in known:
+            raise RequestError(f"{failure!r} is no failure class; use one of {', '.join(known)}.")
+        self._apply(TrialFailed(0.0, trial_id, attempt, Failure(failure or Failure.DIVERGED)))
+
+    def _apply(self, event: Event) -> list[Command]:
+        self.check(event)
+        return self.handle(event)

@@ -1,0 +1,57 @@
+"""Whether one more trial fits the budget."""
+
+import pytest
+
+from cnnbo.scheduler.budget import exceeded_limit, study_cost
+from cnnbo.scheduler.events import PointsSuggested, TimeSpent, TrialCompleted, TrialsRequested, TrialStarted
+from cnnbo.scheduler.optimizers.base import Source
+from cnnbo.scheduler.space import FloatParameter, SearchSpace
+from cnnbo.scheduler.spec import Budget, StudySpec
+from cnnbo.scheduler.study import Study
+
+
+def study(budget: Budget, ended: int, running: int) -> Study:
+    """A study whose ended trials took an hour each, and whose running ones began at 7200 s."""
+    made = Study(StudySpec(SearchSpace((FloatParameter("x", 0.0, 1.0),)), budget=budget))
+    made.handle(TrialsRequested(0.0, ended + running))
+    points = tuple((k / 10,) for k in range(ended + running))
+    made.handle(PointsSuggested(0.0, 0, points, Source.SOBOL))
+    for trial in range(1, ended + 1):
+        made.handle(TrialStarted(0.0, trial, 1, "a"))
+        made.handle(TrialCompleted(3600.0, trial, 1, 0.5))
+    for trial in range(ended + 1, ended + running + 1):
+        made.handle(TrialStarted(7200.0, trial, 1, "a"))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("cost", "now", "limit"),
+    [
+        (8.0, 7200.0, None),  # 2 spent + 1 for the running one (the median) + 1 for the next, at 2 an hour
+        (7.9, 7200.0, "cost"),
+        (10.0, 7200.0 + 2 * 3600, None),  # the running one has cost more than the median by now
+        (9.9, 7200.0 + 2 * 3600, "cost"),
+    ],
+)
+def test_cost_counts_running_trials_and_the_next_one(cost: float, now: float, limit: str | None) -> None:
+    """A budget that is found exceeded afterwards is no budget."""
+    assert exceeded_limit(study(Budget(cost=cost, price_per_device_hour=2.0), 2, 1), now) == limit
+
+
+def test_the_first_trial_always_fits() -> None:
+    """Before the first end nobody knows what a trial costs."""
+    assert exceeded_limit(study(Budget(cost=0.01, price_per_device_hour=2.0), 0, 0), 0.0) is None
+
+
+def test_wall_clock_counts_only_time_in_which_the_study_was_up() -> None:
+    """A night with the machine off must not use up the hours."""
+    made = study(Budget(wall_clock_s=3 * 3600.0), 2, 0)
+    assert exceeded_limit(made, 1e9) is None
+    made.handle(TimeSpent(0.0, 2 * 3600.0))
+    assert exceeded_limit(made, 1e9) == "wall_clock"
+
+
+def test_without_a_price_there_is_no_cost() -> None:
+    """A cost of 0.00 would look measured."""
+    assert study_cost(study(Budget(), 1, 0), 0.0) is None
+    assert study_cost(study(Budget(price_per_device_hour=2.0), 1, 0), 0.0) == 2.0

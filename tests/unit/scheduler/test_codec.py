@@ -1,0 +1,89 @@
+"""What is journalled must come back bit for bit."""
+
+import json
+from typing import get_args
+
+import pytest
+
+from cnnbo.scheduler.codec import decode_event, encode_event
+from cnnbo.scheduler.events import (
+    AskDropped,
+    BudgetReached,
+    Event,
+    PointsSuggested,
+    StudyAmended,
+    StudyArchived,
+    StudyCancelled,
+    StudyCreated,
+    StudyPaused,
+    StudyResumed,
+    TimeSpent,
+    TrialCompleted,
+    TrialFailed,
+    TrialsRequested,
+    TrialStarted,
+)
+from cnnbo.scheduler.optimizers.base import Source
+from cnnbo.scheduler.space import CategoricalParameter, FloatParameter, IntParameter, SearchSpace
+from cnnbo.scheduler.spec import Budget, Direction, Origin, ReportSettings, StudySpec, TrialSettings
+from cnnbo.scheduler.trial import Failure
+
+SPEC = StudySpec(
+    space=SearchSpace(
+        (FloatParameter("x", 1e-5, 1, "log"), IntParameter("n", 1, 9), CategoricalParameter("c", ("a", 1, True, 0.5)))
+    ),
+    name="digits",
+    command=("python", "train.py", "{args}"),
+    direction=Direction.MINIMIZE,
+    start=({"x": 0.1, "n": 3, "c": True},),
+    trial=TrialSettings(timeout_s=7200.0, memory_mib=512.0),
+    report=ReportSettings(pattern="acc: (.*)", use="best"),
+    budget=Budget(cost=100.0),
+    origin=Origin("/home/me", {"PATH": "/bin", "GREETING": "héllo"}, "/usr/bin/python3", "me"),
+)
+EVENTS: list[Event] = [
+    StudyCreated(1.5, SPEC),
+    StudyAmended(1.5, SPEC),
+    TrialsRequested(2.0, 3),
+    PointsSuggested(
+        3.0, 4, ((0.1 + 0.2, 1 / 3), (5e-324, 1.0)), Source.SURROGATE, (1, 2), (3,), (), (4,), "late", {"a": [1.0]},
+        b"\x00\xff", b"{}", 0.25, {"threads": "1"},
+    ),
+    AskDropped(3.0, 4, True),
+    TrialStarted(4.0, 1, 2, "GPU-1", "token"),
+    TrialCompleted(5.0, 1, 2, 0.93, {"loss": 0.1}, {"exit_code": 0}),
+    TrialFailed(5.0, 1, 2, Failure.DEVICE_LOST, "gone", {}, {"xid": 79}, False),
+    StudyPaused(6.0, True),
+    StudyResumed(6.0),
+    StudyCancelled(6.0),
+    StudyArchived(6.0),
+    TimeSpent(7.0, 60.0),
+    BudgetReached(8.0, "cost"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
+def test_events_survive_json_bit_for_bit(event: Event) -> None:
+    """A replay must rebuild the very same study, floats and bytes included."""
+    assert decode_event(json.loads(json.dumps(encode_event(event)))) == event
+
+
+def test_every_event_is_tried_here() -> None:
+    """A new event must be added to the list above, or nobody knows that it can be journalled."""
+    assert {type(event) for event in EVENTS} == set(get_args(Event))
+
+
+def test_added_keys_are_ignored_and_missing_ones_take_their_default() -> None:
+    """Keys may be added without a new format version."""
+    data = encode_event(StudyPaused(6.0)) | {"colour": "red"}
+    del data["now"]
+    assert decode_event(data) == StudyPaused(6.0)
+
+
+@pytest.mark.parametrize(
+    "data", [{}, {"type": "Nonsense"}, {"type": "TrialStarted"}, {"type": "StudyCreated", "spec": 5}]
+)
+def test_garbage_is_a_value_error(data: dict[str, object]) -> None:
+    """A damaged line is reported as such, never as a puzzling error from deep inside."""
+    with pytest.raises(ValueError, match="no event"):
+        decode_event(data)
