@@ -1,0 +1,162 @@
+"""From what people write (`--devices 0,1`, `cnnbo drain gpu0`) to devices."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from cnnbo.daemon.devices.base import Device, DeviceBackend, DeviceKind
+from cnnbo.daemon.devices.cpu import CpuBackend
+from cnnbo.daemon.devices.nvml import NvmlBackend, hides_all
+from cnnbo.scheduler.errors import ConfigurationError
+
+# `GPU-` is left out by many who copy a UUID; below this a stray index could pass for a piece of a UUID.
+_SHORTEST_BARE_PREFIX = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The devices that trials may run on.
+
+    Attributes:
+        backend: finds and reads exactly these devices; has discovered them already, to be closed by the caller.
+        devices: what was chosen, by rising index, at least one.
+        note: one line for the user that names them, with UUIDs, and says why the CPU was taken if it was.
+    """
+
+    backend: DeviceBackend
+    devices: tuple[Device, ...]
+    note: str
+
+
+def open_devices(wanted: str, environ: Mapping[str, str] = os.environ) -> Selection:
+    """Find the devices that `--devices` asks for.
+
+    - `auto`: every NVIDIA device; where there is none, the CPU as one slot with all cores. One, because a single trial
+      at full speed teaches the next proposal more than several slow ones side by side, and needs less memory.
+    - `cpu`, `cpu:N`: the CPU as one slot, or cut into N.
+    - otherwise NVIDIA devices separated by commas, each in one of the forms that `find_device` knows.
+
+    `CUDA_VISIBLE_DEVICES` in `environ` limits the NVIDIA devices there are to choose from. Empty or `-1`, it means that
+    none may be used, and `auto` takes the CPU.
+
+    Raises:
+        ConfigurationError: the text can't be read, a device in it doesn't exist, or there are NVIDIA devices and they
+            can't be used; the CPU is never taken in their place.
+    """
+    wanted = wanted.strip()
+    if wanted == "cpu" or wanted.startswith("cpu:"):
+        return _open_cpu(_slots(wanted), "Trials run on the CPU")
+    visible = environ.get("CUDA_VISIBLE_DEVICES")
+    backend = NvmlBackend(visible)
+    found = tuple(backend.discover())
+    if wanted != "auto":
+        return _open_chosen(wanted, backend, found, visible)
+    if found:
+        return Selection(backend, found, f"Trials run on {_list(found)}.")
+    backend.close()
+    hidden = hides_all(visible)
+    why = f'CUDA_VISIBLE_DEVICES="{visible}" hides every GPU' if hidden else "No NVIDIA device was found"
+    return _open_cpu(1, f"{why}, so trials run on the CPU")
+
+
+def find_device(text: str, devices: Sequence[Device]) -> Device:
+    """The one device that `text` means.
+
+    Args:
+        text: an index (`0`), `gpu0`, a UUID or a CPU slot's id (`cpu-0`), or a beginning that a single UUID has; `GPU-`
+            may be left out when four or more characters follow. Upper and lower case are the same.
+        devices: those to choose from.
+
+    Raises:
+        ConfigurationError: it means none of them, or several.
+    """
+    wanted = text.strip().lower()
+    # In this order, so that `1` is never the beginning of a UUID and `cpu-1` never that of `cpu-10`.
+    for means in (_has_index, _has_uuid, _begins_uuid):
+        matching = [device for device in devices if means(device, wanted)]
+        if len(matching) == 1:
+            return matching[0]
+        if matching:
+            raise ConfigurationError(f"Device {text} could be {_list(matching)}; write more of the UUID.")
+    there = f"there are {_list(devices)}" if devices else "there is none; --devices cpu trains on the CPU"
+    raise ConfigurationError(f"Device {text} doesn't exist here; {there}.")
+
+
+def label(device: Device) -> str:
+    """What a device is called on screens: `gpu0`, or `cpu-0` for a CPU slot."""
+    return device.uuid if device.kind is DeviceKind.CPU else f"gpu{device.index}"
+
+
+def _slots(wanted: str) -> int:
+    _, colon, count = wanted.partition(":")
+    if not colon:
+        return 1
+    if not count.isdecimal() or int(count) < 1:
+        raise ConfigurationError(f"--devices {wanted}: after cpu: stands the number of slots, from 1 on, as in cpu:2.")
+    return int(count)
+
+
+def _open_cpu(slots: int, why: str) -> Selection:
+    backend = CpuBackend(slots)
+    devices = tuple(backend.discover())
+    shared = sum(len(device.cores) for device in devices) > len({core for device in devices for core in device.cores})
+    remark = "; some share a core and slow each other down" if shared else ""
+    return Selection(backend, devices, f"{why}: {_list(devices)}{remark}.")
+
+
+def _open_chosen(wanted: str, backend: NvmlBackend, found: tuple[Device, ...], visible: str | None) -> Selection:
+    chosen: set[str] = set()
+    problems: list[str] = []
+    for text in wanted.split(","):
+        try:
+            chosen.add(find_device(text, found).uuid)
+        except ConfigurationError as error:
+            problems += error.problems
+    if problems:
+        limit = "" if visible is None else f' (CUDA_VISIBLE_DEVICES="{visible}" hides all others)'
+        raise ConfigurationError([f"--devices {wanted}: {problem}{limit}" for problem in problems])
+    backend.keep(chosen)
+    devices = tuple(device for device in found if device.uuid in chosen)
+    return Selection(backend, devices, f"Trials run on {_list(devices)}.")
+
+
+def _has_index(device: Device, text: str) -> bool:
+    if device.kind is not DeviceKind.CPU:
+        text = text.removeprefix("gpu")
+    return text == str(device.index)
+
+
+def _has_uuid(device: Device, text: str) -> bool:
+    return device.uuid.lower() == text
+
+
+def _begins_uuid(device: Device, text: str) -> bool:
+    uuid = device.uuid.lower()
+    maker, _, bare = uuid.partition("-")
+    if text.startswith(f"{maker}-"):
+        return uuid.startswith(text)
+    return len(text) >= _SHORTEST_BARE_PREFIX and bare.startswith(text)
+
+
+def _list(devices: Sequence[Device]) -> str:
+    return ", ".join(_describe(device) for device in devices)
+
+
+def _describe(device: Device) -> str:
+    if device.kind is DeviceKind.CPU:
+        noun = "core" if len(device.cores) == 1 else "cores"
+        return f"{device.uuid} ({noun} {_ranges(device.cores)})"
+    return f"{label(device)} {device.uuid} ({device.name})"
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Rising numbers as people write them.
+
+    Example:
+        >>> _ranges([0, 1, 2, 5])
+        '0-2, 5'
+    """
+    # In a run of neighbours the number less its place is the same for all.
+    runs = [[number for _, number in run] for _, run in groupby(enumerate(numbers), lambda pair: pair[1] - pair[0])]
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)

@@ -1,0 +1,386 @@
+/* A stand-in for NVIDIA's management library, for machines without a GPU.
+ *
+ * It is loaded under the library's own name by the real Python binding, so struct layouts, versions and symbol names
+ * are put to the test. What it reports is read at every call from the text file that CNNBO_FAKE_NVML names: a test
+ * rewrites the file and the "hardware" changes under a running program. Without that variable it answers as if no
+ * NVIDIA library were installed.
+ *
+ *     error library 9                   every call fails with this NVML code
+ *     driver 570.133.20
+ *     gpu 17 GPU-11111111-...           a GPU: its present handle (unique, above 0), its UUID; what follows is about it
+ *       name NVIDIA H100
+ *       bus 00000000:17:00.0
+ *       memory 81559 600 1024           MiB: total, reserved by the driver, used
+ *       utilisation 30                  per cent
+ *       temperature 50                  degrees Celsius
+ *       power 120000                    milliwatts
+ *       process compute 4711 900        compute or graphics, pid, MiB (-1 = the driver doesn't say)
+ *       error power 3                   this call fails with this NVML code; `error device 15` = all of them do
+ *       mig 1                           MIG mode is on
+ *     instance 18 MIG-22222222-...      a MIG instance of that GPU, with name, memory and process lines of its own
+ *     instance 0 -                      an empty place among the instances
+ *
+ * A handle that no longer stands in the file is dead, as after a GPU fell off its bus.
+ * With -DOLD_DRIVER the symbols are missing that old drivers (before 450 and 510) lack.
+ */
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    SUCCESS = 0,
+    UNINITIALIZED = 1,
+    INVALID_ARGUMENT = 2,
+    NOT_SUPPORTED = 3,
+    NOT_FOUND = 6,
+    INSUFFICIENT_SIZE = 7,
+    LIBRARY_NOT_FOUND = 12,
+    GPU_IS_LOST = 15,
+    VERSION_MISMATCH = 25,
+};
+enum { MAX_GPUS = 16, MAX_INSTANCES = 7, MAX_PROCESSES = 16, MAX_ERRORS = 8 };
+enum { MEMORY_V2 = 2 << 24 | 40 }; /* version and size of the struct, as NVML writes both into one number */
+
+static const unsigned long long MIB = 1024 * 1024;
+
+/* The layouts of nvml.h. */
+typedef struct { unsigned long long total, free, used; } memory_v1;
+typedef struct { unsigned version; unsigned long long total, reserved, free, used; } memory_v2;
+typedef struct { unsigned gpu, memory; } utilisation_rates;
+typedef struct { unsigned pid; unsigned long long used; unsigned gpu_instance, compute_instance; } process_info;
+typedef struct { char legacy_id[16]; unsigned domain, bus, device, device_id, subsystem_id; char id[32]; } pci_info;
+_Static_assert(sizeof(memory_v2) == 40 && sizeof(process_info) == 24 && sizeof(pci_info) == 68, "not as in nvml.h");
+
+struct process { char kind[16]; unsigned pid; long long mib; };
+struct failure { char call[16]; int code; };
+
+/* A whole GPU or one of its MIG instances. */
+struct unit {
+    uintptr_t handle;
+    char uuid[96], name[96];
+    unsigned long long total_mib, reserved_mib, used_mib;
+    struct process processes[MAX_PROCESSES];
+    unsigned process_count;
+};
+
+struct gpu {
+    struct unit self, instances[MAX_INSTANCES];
+    unsigned instance_count, mig, utilisation, temperature, power;
+    char bus[32];
+    struct failure errors[MAX_ERRORS];
+    unsigned error_count;
+};
+
+struct state {
+    int library_error;
+    char driver[80];
+    struct gpu gpus[MAX_GPUS];
+    unsigned gpu_count;
+};
+
+static _Thread_local struct state state;
+static int sessions; /* nvmlInit is counted */
+
+/* ---- the file ---- */
+
+static void read_unit_line(struct unit *unit, const char *line) {
+    struct process *next = &unit->processes[unit->process_count];
+    if (sscanf(line, " name %95[^\n]", unit->name) == 1) return;
+    if (sscanf(line, " memory %llu %llu %llu", &unit->total_mib, &unit->reserved_mib, &unit->used_mib) == 3) return;
+    if (unit->process_count < MAX_PROCESSES && sscanf(line, " process %15s %u %lld", next->kind, &next->pid, &next->mib) == 3)
+        unit->process_count++;
+}
+
+static void read_gpu_line(struct gpu *gpu, const char *line) {
+    struct failure *next = &gpu->errors[gpu->error_count];
+    sscanf(line, " bus %31s", gpu->bus);
+    sscanf(line, " utilisation %u", &gpu->utilisation);
+    sscanf(line, " temperature %u", &gpu->temperature);
+    sscanf(line, " power %u", &gpu->power);
+    sscanf(line, " mig %u", &gpu->mig);
+    if (gpu->error_count < MAX_ERRORS && sscanf(line, " error %15s %d", next->call, &next->code) == 2) gpu->error_count++;
+}
+
+static struct unit *start_unit(struct unit *unit, unsigned long handle, const char *uuid) {
+    unit->handle = handle;
+    snprintf(unit->uuid, sizeof unit->uuid, "%s", uuid);
+    return unit;
+}
+
+static void read_file(FILE *file) {
+    char line[256], uuid[96];
+    unsigned long handle;
+    struct gpu *gpu = NULL;
+    struct unit *unit = NULL;
+    while (fgets(line, sizeof line, file)) {
+        if (sscanf(line, " gpu %lu %95s", &handle, uuid) == 2 && state.gpu_count < MAX_GPUS) {
+            gpu = &state.gpus[state.gpu_count++];
+            unit = start_unit(&gpu->self, handle, uuid);
+        } else if (gpu && sscanf(line, " instance %lu %95s", &handle, uuid) == 2 && gpu->instance_count < MAX_INSTANCES) {
+            unit = start_unit(&gpu->instances[gpu->instance_count++], handle, uuid);
+        } else if (gpu) {
+            read_unit_line(unit, line);
+            read_gpu_line(gpu, line);
+        } else {
+            sscanf(line, " error library %d", &state.library_error);
+            sscanf(line, " driver %79s", state.driver);
+        }
+    }
+}
+
+static int read_state(void) {
+    const char *path = getenv("CNNBO_FAKE_NVML");
+    FILE *file = path ? fopen(path, "r") : NULL;
+    memset(&state, 0, sizeof state);
+    if (!file) return LIBRARY_NOT_FOUND;
+    read_file(file);
+    fclose(file);
+    return state.library_error;
+}
+
+static int open_call(void) {
+    int failed = read_state();
+    if (failed) return failed;
+    return sessions ? SUCCESS : UNINITIALIZED;
+}
+
+/* ---- looking things up ---- */
+
+static int planned_error(const struct gpu *gpu, const char *call) {
+    for (unsigned i = 0; i < gpu->error_count; i++)
+        if (!strcmp(gpu->errors[i].call, call) || !strcmp(gpu->errors[i].call, "device")) return gpu->errors[i].code;
+    return SUCCESS;
+}
+
+static int find_handle(uintptr_t handle, struct gpu **gpu, struct unit **unit) {
+    for (*gpu = state.gpus; *gpu < state.gpus + state.gpu_count; ++*gpu) {
+        *unit = &(*gpu)->self;
+        if (handle == (*unit)->handle) return SUCCESS;
+        for (unsigned i = 0; i < (*gpu)->instance_count; i++) {
+            *unit = &(*gpu)->instances[i];
+            if (handle && handle == (*unit)->handle) return SUCCESS;
+        }
+    }
+    return GPU_IS_LOST;
+}
+
+/* What every call about a device begins with: the state of this moment, the device, and the error planned for it. */
+static int enter(void *handle, const char *call, struct gpu **gpu, struct unit **unit) {
+    int failed = open_call();
+    if (failed) return failed;
+    failed = find_handle((uintptr_t)handle, gpu, unit);
+    return failed ? failed : planned_error(*gpu, call);
+}
+
+/* As `enter`, for figures that exist for whole GPUs only. */
+static int enter_whole(void *handle, const char *call, struct gpu **gpu) {
+    struct unit *unit;
+    int failed = enter(handle, call, gpu, &unit);
+    if (failed) return failed;
+    return unit == &(*gpu)->self ? SUCCESS : NOT_SUPPORTED;
+}
+
+static int copy_text(char *to, unsigned length, const char *text) {
+    return (unsigned)snprintf(to, length, "%s", text) < length ? SUCCESS : INSUFFICIENT_SIZE;
+}
+
+/* ---- the library ---- */
+
+int nvmlInitWithFlags(unsigned flags) {
+    int failed = read_state();
+    (void)flags;
+    if (!failed) sessions++;
+    return failed;
+}
+
+int nvmlInit_v2(void) { return nvmlInitWithFlags(0); }
+
+int nvmlShutdown(void) {
+    if (!sessions) return UNINITIALIZED;
+    sessions--;
+    return SUCCESS;
+}
+
+const char *nvmlErrorString(int code) {
+    (void)code;
+    return "an error of the stand-in library";
+}
+
+int nvmlSystemGetDriverVersion(char *version, unsigned length) {
+    int failed = open_call();
+    return failed ? failed : copy_text(version, length, state.driver);
+}
+
+int nvmlDeviceGetCount_v2(unsigned *count) {
+    int failed = open_call();
+    *count = state.gpu_count;
+    return failed;
+}
+
+/* ---- from index or UUID to a handle ---- */
+
+int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **handle) {
+    int failed = open_call();
+    if (failed) return failed;
+    if (index >= state.gpu_count) return INVALID_ARGUMENT;
+    *handle = (void *)state.gpus[index].self.handle;
+    return planned_error(&state.gpus[index], "handle");
+}
+
+int nvmlDeviceGetHandleByUUID(const char *uuid, void **handle) {
+    int failed = open_call();
+    if (failed) return failed;
+    for (struct gpu *gpu = state.gpus; gpu < state.gpus + state.gpu_count; gpu++) {
+        struct unit *found = strcmp(uuid, gpu->self.uuid) ? NULL : &gpu->self;
+        for (unsigned i = 0; i < gpu->instance_count; i++)
+            if (!strcmp(uuid, gpu->instances[i].uuid)) found = &gpu->instances[i];
+        if (found) {
+            *handle = (void *)found->handle;
+            return planned_error(gpu, "handle");
+        }
+    }
+    return NOT_FOUND;
+}
+
+/* ---- what a device is ---- */
+
+int nvmlDeviceGetUUID(void *handle, char *uuid, unsigned length) {
+    struct gpu *gpu;
+    struct unit *unit;
+    int failed = enter(handle, "uuid", &gpu, &unit);
+    return failed ? failed : copy_text(uuid, length, unit->uuid);
+}
+
+int nvmlDeviceGetName(void *handle, char *name, unsigned length) {
+    struct gpu *gpu;
+    struct unit *unit;
+    int failed = enter(handle, "name", &gpu, &unit);
+    return failed ? failed : copy_text(name, length, unit->name);
+}
+
+int nvmlDeviceGetPciInfo_v3(void *handle, pci_info *info) {
+    struct gpu *gpu;
+    int failed = enter_whole(handle, "pci", &gpu);
+    if (failed) return failed;
+    memset(info, 0, sizeof *info);
+    sscanf(gpu->bus, "%x:%x:%x", &info->domain, &info->bus, &info->device);
+    return copy_text(info->id, sizeof info->id, gpu->bus);
+}
+
+/* ---- figures ---- */
+
+int nvmlDeviceGetMemoryInfo(void *handle, memory_v1 *memory) {
+    struct gpu *gpu;
+    struct unit *unit;
+    int failed = enter(handle, "memory", &gpu, &unit);
+    if (failed) return failed;
+    memory->total = unit->total_mib * MIB;
+    memory->used = (unit->used_mib + unit->reserved_mib) * MIB; /* version 1 counts the driver's share as used */
+    memory->free = memory->total - memory->used;
+    return SUCCESS;
+}
+
+int nvmlDeviceGetUtilizationRates(void *handle, utilisation_rates *rates) {
+    struct gpu *gpu;
+    int failed = enter_whole(handle, "utilisation", &gpu);
+    if (!failed) *rates = (utilisation_rates){.gpu = gpu->utilisation};
+    return failed;
+}
+
+int nvmlDeviceGetTemperature(void *handle, unsigned sensor, unsigned *celsius) {
+    struct gpu *gpu;
+    int failed = enter_whole(handle, "temperature", &gpu);
+    if (!failed) *celsius = gpu->temperature;
+    return failed || !sensor ? failed : INVALID_ARGUMENT;
+}
+
+int nvmlDeviceGetPowerUsage(void *handle, unsigned *milliwatts) {
+    struct gpu *gpu;
+    int failed = enter_whole(handle, "power", &gpu);
+    if (!failed) *milliwatts = gpu->power;
+    return failed;
+}
+
+/* ---- who is on it ---- */
+
+static int list_processes(void *handle, const char *kind, unsigned *count, process_info *infos) {
+    struct gpu *gpu;
+    struct unit *unit;
+    unsigned room = *count, found = 0;
+    int failed = enter(handle, "processes", &gpu, &unit);
+    if (failed) return failed;
+    for (unsigned i = 0; i < unit->process_count; i++) {
+        const struct process *process = &unit->processes[i];
+        if (strcmp(process->kind, kind)) continue;
+        if (found < room)
+            infos[found] = (process_info){
+                .pid = process->pid,
+                .used = process->mib < 0 ? ~0ULL : (unsigned long long)process->mib * MIB,
+                .gpu_instance = ~0U,
+                .compute_instance = ~0U,
+            };
+        found++;
+    }
+    *count = found;
+    return found > room ? INSUFFICIENT_SIZE : SUCCESS;
+}
+
+int nvmlDeviceGetComputeRunningProcesses_v2(void *handle, unsigned *count, process_info *infos) {
+    return list_processes(handle, "compute", count, infos);
+}
+
+int nvmlDeviceGetGraphicsRunningProcesses_v2(void *handle, unsigned *count, process_info *infos) {
+    return list_processes(handle, "graphics", count, infos);
+}
+
+#ifndef OLD_DRIVER
+
+int nvmlDeviceGetMemoryInfo_v2(void *handle, memory_v2 *memory) {
+    struct gpu *gpu;
+    struct unit *unit;
+    int failed = enter(handle, "memory", &gpu, &unit);
+    if (failed) return failed;
+    if (memory->version != MEMORY_V2) return VERSION_MISMATCH;
+    memory->total = unit->total_mib * MIB;
+    memory->reserved = unit->reserved_mib * MIB;
+    memory->used = unit->used_mib * MIB;
+    memory->free = memory->total - memory->reserved - memory->used;
+    return SUCCESS;
+}
+
+int nvmlDeviceGetComputeRunningProcesses_v3(void *handle, unsigned *count, process_info *infos) {
+    return list_processes(handle, "compute", count, infos);
+}
+
+int nvmlDeviceGetGraphicsRunningProcesses_v3(void *handle, unsigned *count, process_info *infos) {
+    return list_processes(handle, "graphics", count, infos);
+}
+
+/* ---- MIG: a GPU cut into instances ---- */
+
+int nvmlDeviceGetMigMode(void *handle, unsigned *current, unsigned *pending) {
+    struct gpu *gpu;
+    int failed = enter_whole(handle, "mig", &gpu);
+    if (!failed) *current = *pending = gpu->mig;
+    return failed;
+}
+
+int nvmlDeviceGetMaxMigDeviceCount(void *handle, unsigned *count) {
+    struct gpu *gpu;
+    int failed = enter_whole(handle, "mig", &gpu);
+    if (!failed) *count = MAX_INSTANCES;
+    return failed;
+}
+
+int nvmlDeviceGetMigDeviceHandleByIndex(void *handle, unsigned index, void **instance) {
+    struct gpu *gpu;
+    int failed = enter_whole(handle, "mig", &gpu);
+    if (failed) return failed;
+    if (index >= gpu->instance_count || !gpu->instances[index].handle) return NOT_FOUND;
+    *instance = (void *)gpu->instances[index].handle;
+    return SUCCESS;
+}
+
+#endif
