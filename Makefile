@@ -1,0 +1,52 @@
+# make test     everything that must hold: format, lint, types, import rules, then the tests
+# make check    the same without the tests
+# make demo     a whole study of a small ConvNet on two CPU slots, in less than five minutes
+# make .venv    the virtual environment that the others use; made by them where it is missing
+# make clean    removes what the targets above left behind, but for .venv and data/
+#
+# Needed: make and Python 3.11 or 3.12 with venv; PYTHON=… names one.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := test
+.PHONY: .venv check test demo clean
+
+# What is installed beside the thin base.
+EXTRAS ?= bo,svhn,dev
+# Test processes. Each TensorFlow in them wants a core.
+JOBS ?= 2
+
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.venv: $(STAMP)
+
+# An environment is changed in place: pip installs what pyproject.toml and constraints.txt ask for anew.
+$(STAMP): pyproject.toml constraints.txt
+	python="$$(PYTHON='$(PYTHON)' tools/find-python)"; \
+	[ -x $(BIN)/python ] || "$$python" -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
+	touch $@
+
+check: .venv
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: check
+	$(BIN)/pytest -n $(JOBS)
+
+data/digits: | .venv
+	$(BIN)/cnnbo data synth $@
+
+# A second `make demo` goes on with the study of the first one; `make clean` forgets it.
+demo: .venv data/digits
+	@echo "demo: begun at $$(date +%T)"
+	$(BIN)/cnnbo run examples/digits.toml --data data/digits --devices cpu:2 --state demo/state
+	$(BIN)/cnnbo best digits --state demo/state
+	@echo "demo: ended at $$(date +%T)"
+
+clean:
+	rm -rf build dist demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
+	find . -path ./.venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,55 @@
+"""What tests of several rooms share."""
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+# Tests are no packages (importlib mode); from here on they import each other's helpers as `tests.contracts.…`.
+sys.path.append(str(Path(__file__).parent.parent))
+pytest.register_assert_rewrite("tests.contracts")
+
+from tests.nvml.driver import FakeDriver, build_library, gpus  # noqa: E402 - needs the path above
+
+
+def _lacks(*programs: str) -> str | None:
+    missing = [program for program in programs if shutil.which(program) is None]
+    return f"not installed: {', '.join(missing)}" if missing else None
+
+
+# What is missing for tests of a marker, or None.
+_MISSING: Mapping[str, Callable[[], str | None]] = {
+    "gcc": lambda: _lacks("gcc"),
+    "gpu": lambda: None if Path("/dev/nvidiactl").exists() else "no NVIDIA GPU here",
+    "mosquitto": lambda: _lacks("mosquitto", "mosquitto_sub"),
+    "tensorflow": lambda: None if find_spec("tensorflow") else "TensorFlow is not installed",
+}
+# Where this is set (CI), a machine that lacks what can be installed fails instead of passing with less. No GPU can be.
+_REQUIRED = os.environ.get("CNNBO_REQUIRE_EXTRAS") == "1"
+
+
+@pytest.hookimpl(tryfirst=True)  # before the fixtures, which need what is looked for here
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test whose marker names something this machine lacks, with the reason."""
+    for marker, missing in _MISSING.items():
+        if item.get_closest_marker(marker) is None or (reason := missing()) is None:
+            continue
+        if _REQUIRED and marker != "gpu":
+            pytest.fail(f"{reason}, and CNNBO_REQUIRE_EXTRAS=1 asks for it", pytrace=False)
+        pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def nvml_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with our stand-in for NVIDIA's driver library; mark what uses it with `gcc`."""
+    return build_library(tmp_path_factory.mktemp("nvml")).parent
+
+
+@pytest.fixture
+def fake_driver(nvml_library: Path, tmp_path: Path) -> FakeDriver:
+    """A driver with three GPUs, for child processes: `env={**os.environ, **fake_driver.env()}`; mark with `gcc`."""
+    return FakeDriver(nvml_library, tmp_path / "nvml-state", gpus(3))
