@@ -1,0 +1,9 @@
+"""The study file: what people write, checked and completed into a `StudySpec`.
+
+`tables` says what may stand in the file, `words` knows what users of other tools write instead, `build` makes the spec.
+pydantic stays in this package.
+"""
+
+from cnnbo.daemon.studyfile.build import load_study, parse_study
+
+__all__ = ["load_study", "parse_study"]
