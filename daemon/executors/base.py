@@ -1,9 +1,10 @@
 """The port behind which one attempt at a trial is run."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,13 @@ class Launch:
         data["lease"] = None if self.lease is None else str(self.lease)
         return data
 
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """The launch that `to_dict` wrote, JSON arrays read as tuples."""
+        lease = data["lease"]
+        paths = {"directory": Path(data["directory"]), "lease": None if lease is None else Path(lease)}
+        return cls(**{**data, **paths, "command": tuple(data["command"]), "cores": tuple(data["cores"])})
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -95,6 +103,25 @@ class ExitEvidence:
     matches: int = 0
     value: float | None = None
 
+    def to_dict(self) -> dict[str, object]:
+        """JSON data; a value that JSON has no number for is the text `nan`, `inf` or `-inf`."""
+        data = asdict(self)
+        if self.value is not None and not math.isfinite(self.value):
+            data["value"] = str(self.value)
+        return data
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """The evidence that `to_dict` wrote; unknown keys, from a later version, are ignored.
+
+        Raises:
+            ValueError: `value` is no number.
+        """
+        known = {entry.name: data[entry.name] for entry in fields(cls) if entry.name in data}
+        if known.get("value") is not None:
+            known["value"] = float(known["value"])
+        return cls(**known)
+
 
 class Executor(Protocol):
     """Runs attempts. All methods are called from the event loop and never block it."""
@@ -111,8 +138,10 @@ class Executor(Protocol):
         """
 
     def stop(self, key: str, grace_s: float) -> None:
-        """Ask an attempt to end: SIGTERM, and after `grace_s` seconds SIGKILL for the whole tree; `run` then returns
-        evidence with `stopped_by = "request"`. A second call with a shorter grace hastens it. An unknown key is ignored.
+        """Ask an attempt to end: SIGTERM, and after `grace_s` seconds SIGKILL for the whole tree.
+
+        `run` then returns evidence with `stopped_by = "request"`. A second call with a shorter grace hastens it. An
+        unknown key is ignored.
         """
 
     def sweep(self, tokens: Sequence[str]) -> int:

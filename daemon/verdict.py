@@ -1,0 +1,210 @@
+"""What an attempt came to: from the evidence of its end and the result it left, one outcome.
+
+The rules, in order:
+
+1. a valid result file wins, however the processes ended: the training was done;
+2. what cnnbo itself did to the attempt explains its end: limits are the configuration's fault, a stop is nobody's;
+3. with a pattern, the value is what the pattern found, and a non-zero exit status is a crash;
+4. everything else is a crash.
+
+A verdict never says `device_lost`: only the devices' backend knows that.
+"""
+
+import json
+import logging
+import math
+import os
+import signal
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cnnbo.daemon.executors.base import ExitEvidence
+from cnnbo.scheduler.trial import Failure
+
+logger = logging.getLogger(__name__)
+
+_FILE_LIMIT = 1 << 20
+_MESSAGE_LIMIT = 500
+_CLAIMABLE = (Failure.DIVERGED, Failure.OUT_OF_MEMORY, Failure.CRASHED)  # the others are not a script's to know
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """The attempt yielded a value.
+
+    Attributes:
+        value: the metric as reported, finite, in the user's direction.
+        metrics: whatever else was reported, finite.
+    """
+
+    value: float
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The attempt yielded no value.
+
+    Attributes:
+        failure: why.
+        message: a sentence for the user; equal for crashes of the same kind.
+        metrics: whatever was reported nevertheless, finite.
+    """
+
+    failure: Failure
+    message: str
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+Outcome = Completed | Failed
+
+
+def judge(evidence: ExitEvidence, result: Mapping[str, Any] | None, pattern: bool) -> Outcome:
+    """Decide what an attempt came to.
+
+    Args:
+        evidence: how its processes ended.
+        result: content of its result file, None if it left none that can be read.
+        pattern: whether the study finds the value in the output.
+    """
+    if result is not None and (outcome := _judge_result(result)):
+        return outcome
+    if outcome := _judge_stop(evidence):
+        return outcome
+    if evidence.exit_code != 0:
+        return Failed(Failure.CRASHED, _how_it_ended(evidence))
+    if pattern:
+        return _judge_match(evidence)
+    if result is not None:
+        return Failed(Failure.CRASHED, 'result.json holds neither a number under "value" nor a failure.')
+    return Failed(Failure.CRASHED, "The command ended well but left no result; write one to $CNNBO_RESULT.")
+
+
+def _judge_result(result: Mapping[str, Any]) -> Outcome | None:
+    """The outcome a result file tells of, or None if it tells nothing."""
+    metrics = _finite_metrics(result.get("metrics"))
+    claimed = result.get("failure")
+    if isinstance(claimed, str):
+        failure = Failure(claimed) if claimed in _CLAIMABLE else Failure.CRASHED
+        message = str(result.get("message") or f"The training code reported {claimed}.")
+        return Failed(failure, message[:_MESSAGE_LIMIT], metrics)
+    value = _number(result.get("value"))
+    return None if value is None else _judge_value(value, metrics)
+
+
+def _judge_value(value: float, metrics: Mapping[str, float]) -> Outcome:
+    if math.isfinite(value):
+        return Completed(value, metrics)
+    return Failed(Failure.DIVERGED, f"The value came out as {value}.", metrics)
+
+
+def _judge_stop(evidence: ExitEvidence) -> Failed | None:
+    """The outcome of an attempt that cnnbo ended or could not start, None if it ended by itself."""
+    match evidence.stopped_by:
+        case None:
+            return None
+        case "timeout":
+            return Failed(Failure.TIMEOUT, evidence.message or "The trial took longer than its timeout.")
+        case "memory":
+            return Failed(Failure.OUT_OF_MEMORY, evidence.message or "The trial used more host memory than its limit.")
+        case "spawn":
+            return Failed(Failure.CRASHED, evidence.message or "The command could not be started.")
+        case "request":
+            return Failed(Failure.INTERRUPTED, evidence.message or "The trial was asked to stop.")
+        case "lifeline":
+            return Failed(Failure.INTERRUPTED, evidence.message or "The daemon ended while the trial was running.")
+        case other:  # the lease, the runner, whatever a later runner may name: nothing that the configuration did
+            return Failed(Failure.INTERRUPTED, evidence.message or f"The attempt was lost ({other}).")
+
+
+def _judge_match(evidence: ExitEvidence) -> Outcome:
+    if evidence.value is None:
+        remedy = evidence.message or "compare report.pattern with the log."
+        return Failed(
+            Failure.CRASHED, f"The command ended well, but the pattern found no value in its output; {remedy}"
+        )
+    return _judge_value(evidence.value, {})
+
+
+def _how_it_ended(evidence: ExitEvidence) -> str:
+    if evidence.signal is None:
+        return f"The command ended with exit status {evidence.exit_code}; its last lines of output say why."
+    try:
+        name = signal.Signals(evidence.signal).name
+    except ValueError:  # a real-time signal has no name
+        name = "a real-time signal"
+    suspect = "; maybe the kernel's out-of-memory killer" if evidence.signal == signal.SIGKILL else ""
+    return f"The command was killed by signal {evidence.signal} ({name}){suspect}."
+
+
+def _number(value: object) -> float | None:
+    """A JSON number as a float, maybe NaN or infinite; None for anything else, `true` included."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value)
+    except OverflowError:  # an integer beyond any float
+        return math.inf if value > 0 else -math.inf
+
+
+def _finite_metrics(metrics: object) -> dict[str, float]:
+    if not isinstance(metrics, dict):
+        return {}
+    numbers = {name: _number(value) for name, value in metrics.items()}
+    return {name: number for name, number in numbers.items() if number is not None and math.isfinite(number)}
+
+
+def read_result(directory: Path) -> dict[str, Any] | None:
+    """The result file of an attempt; None if there is none, or none that can be used, which is logged."""
+    return _read_object(directory / "result.json")
+
+
+def read_evidence(directory: Path) -> ExitEvidence | None:
+    """The exit evidence a runner left in the folder of an attempt; None if it left none."""
+    data = _read_object(directory / "exit.json")
+    try:
+        return None if data is None else ExitEvidence.from_dict(data)
+    except (TypeError, ValueError) as error:
+        logger.warning("%s: not understood (%s); ignored.", directory / "exit.json", error)
+        return None
+
+
+def harvest(directory: Path, pattern: bool) -> Outcome | None:
+    """The outcome of an attempt of an earlier life of the daemon, from what it left in its folder.
+
+    Returns:
+        None if it left nothing to go by: then it was interrupted.
+    """
+    evidence = read_evidence(directory)
+    # Without evidence only a valid result counts; "request" stands for an end nobody knows anything about.
+    outcome = judge(evidence or ExitEvidence(stopped_by="request"), read_result(directory), pattern)
+    return None if isinstance(outcome, Failed) and outcome.failure is Failure.INTERRUPTED else outcome
+
+
+def _read_object(path: Path) -> dict[str, Any] | None:
+    try:
+        data = json.loads(_read_regular(path))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        logger.warning("%s: not readable (%s); ignored.", path, error)
+        return None
+    if not isinstance(data, dict):
+        logger.warning("%s: holds no JSON object; ignored.", path)
+        return None
+    return data
+
+
+def _read_regular(path: Path) -> bytes:
+    """Read a file that a user's script made: neither a pipe nor gigabytes may hold the daemon up."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ValueError("it is no regular file")
+        content = file.read(_FILE_LIMIT + 1)
+    if len(content) > _FILE_LIMIT:
+        raise ValueError(f"it is larger than {_FILE_LIMIT >> 20} MiB")
+    return content
