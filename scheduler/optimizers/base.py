@@ -8,8 +8,6 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from cnnbo.scheduler.space import SearchSpace
-
 Points = npt.NDArray[np.float64]
 """Points in the unit cube, one a row: shape (n, D), every value in [0, 1]."""
 

@@ -1,0 +1,97 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.contracts.optimizer import MIXED, TINY, CreateOptimizer, OptimizerContract, make_history, rows
+
+from cnnbo.daemon.proposer import Limits, Proposer
+from cnnbo.scheduler.errors import SurrogateFitError
+from cnnbo.scheduler.optimizers.base import History, Source
+from cnnbo.scheduler.optimizers.trieste.optimizer import TriesteOptimizer
+
+pytestmark = [pytest.mark.tensorflow, pytest.mark.usefixtures("libraries")]
+
+
+class TestTrieste(OptimizerContract):
+    @pytest.fixture
+    def create(self) -> CreateOptimizer:
+        return TriesteOptimizer
+
+    def test_begins_with_the_initial_design(self) -> None:
+        """A surrogate of nothing is worth nothing."""
+        optimizer = TriesteOptimizer(MIXED, 0)
+        assert optimizer.suggest(make_history(MIXED, observed=3, initial=5), 3, 1).source is Source.INITIAL
+        assert optimizer.suggest(make_history(MIXED, observed=3, pending=2, initial=5), 5, 1).source is Source.SURROGATE
+
+    def test_goes_where_the_objective_is_low(self) -> None:
+        """After 30 looks at a bowl the next one is nearer to its bottom than any of them."""
+        history = make_history(MIXED, observed=30)
+        point = TriesteOptimizer(MIXED, 0).suggest(history, 30, 1).points[0]
+        assert np.sum((point - 0.5) ** 2) < history.objectives.min()
+
+    def test_believes_the_best_and_what_matters(self) -> None:
+        """People read the insight to decide whether to go on, and on what."""
+        history = make_history(MIXED, observed=30)
+        by_rate = (history.observed[:, :1] - 0.3) ** 2 * 10 + 2
+        known = History(history.observed, by_rate, history.failed, history.pending, history.excluded, 80, 0)
+        insight = TriesteOptimizer(MIXED, 0).suggest(known, 30, 1).insight
+        relevance = insight["relevance"]
+        assert isinstance(relevance, dict)
+        assert sum(relevance.values()) == pytest.approx(1)
+        assert max(relevance, key=relevance.__getitem__) == "learning_rate"
+        assert insight["best_mean"] == pytest.approx(by_rate.min(), abs=0.1)
+        assert insight["feasible_probability"] == 1
+        json.dumps(insight, allow_nan=False)
+
+    def test_learns_where_trials_fail(self) -> None:
+        """A region that kills every trial must not eat the budget, though the objective falls towards it."""
+        history = make_history(MIXED, observed=40)
+        is_lethal = history.observed[:, 0] > 0.6
+        good = history.observed[~is_lethal]
+        none = good[:0]
+        known = History(good, 1 - good[:, :1], history.observed[is_lethal], none, none, 80, 0)
+        suggestion = TriesteOptimizer(MIXED, 0).suggest(known, 40, 4)
+        assert (suggestion.points[:, 0] < 0.7).all()
+        assert suggestion.insight["feasible_probability"] == pytest.approx(0.7, abs=0.3)
+
+    def test_a_batch_does_not_sit_in_one_place(self) -> None:
+        """What is pending is believed, so that a second look at the same place promises nothing."""
+        points = TriesteOptimizer(MIXED, 0).suggest(make_history(MIXED, observed=8), 8, 4).points
+        distances = np.abs(points[:, None] - points[None]).max(axis=2)[np.triu_indices(4, 1)]
+        assert distances.min() > 0.01
+
+
+async def test_the_proposer_process_gives_the_same_points_bit_for_bit(tmp_path: Path) -> None:
+    """An ask of last month can be repeated from the journal; here the graphs have served other asks in between."""
+    history = make_history(MIXED, observed=12, failed=2, pending=2)
+    async with Proposer(tmp_path / "log", Limits(deadline_s=100.0)) as proposer:
+        proposer.warm("trieste", MIXED, 4)
+        proposal = await proposer.suggest("svhn", "trieste", MIXED, 4, history, 16, 2)
+    optimizer = TriesteOptimizer(MIXED, 4)
+    optimizer.suggest(make_history(MIXED, observed=9, failed=1), 9, 1)
+    here = optimizer.suggest(history, 16, 2)
+    assert (proposal.note, proposal.source) == (None, Source.SURROGATE)
+    assert proposal.points == tuple(tuple(row) for row in here.points.tolist())
+    assert proposal.hint == here.hint
+    assert {"tensorflow", "trieste", "gpflow", "numpy", "python"} <= set(proposal.environment)
+
+
+def test_a_hint_is_where_the_next_fit_starts() -> None:
+    """It is journalled with every ask; a hint that nobody reads would be a lie about what decides the points."""
+    optimizer = TriesteOptimizer(MIXED, 0)
+    first = optimizer.suggest(make_history(MIXED, observed=12, failed=2), 14, 1)
+    assert first.hint is not None
+    again = optimizer.suggest(make_history(MIXED, observed=12, failed=2, hint=first.hint), 14, 1)
+    assert again.hint is not None
+    old, new = (json.loads(hint)["objective"] for hint in (first.hint, again.hint))
+    assert new == pytest.approx(old, abs=0.5)
+    assert rows(again.points).isdisjoint(rows(make_history(MIXED, observed=12, failed=2).taken))
+
+
+def test_a_surrogate_of_nonsense_is_refused() -> None:
+    """The caller then falls back; a posterior of NaN would propose a corner of the cube for ever."""
+    from cnnbo.scheduler.optimizers.trieste.surrogate import Surrogate
+
+    with pytest.raises(SurrogateFitError):
+        Surrogate(TINY).fit(np.array([[0.25, 0.5], [0.75, 0.5]]), np.array([[np.nan], [0.0]]), None)
