@@ -1,0 +1,159 @@
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.unit.models.desk import Desk
+
+from cnnbo.models.report import TrialContext
+from cnnbo.models.svhn.data import Fold, open_fold
+from cnnbo.models.svhn.layout import FILES, write_part
+
+pytest.importorskip("tensorflow")
+pytestmark = pytest.mark.tensorflow
+
+from cnnbo.models.svhn.synth import draw  # noqa: E402 - after the skip
+from cnnbo.models.svhn.train import DivergedError, Run, block_ends  # noqa: E402
+
+SMALL = {
+    "filter1_width": 3,
+    "filter1_depth": 8,
+    "filter2_width": 3,
+    "filter2_depth": 12,
+    "keep_probability": 0.8,
+    "learning_rate": 1e-3,
+    "momentum": 0.5,
+    "decay": 0.5,
+}
+
+
+@pytest.fixture(scope="module")
+def digits_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """1,000 + 250 drawn digits, enough to learn something from in one epoch."""
+    folder = tmp_path_factory.mktemp("digits")
+    for part, count in (("train", 1000), ("extra", 250)):
+        write_part(folder / FILES[part], *draw(count, (0, count)))
+    return folder
+
+
+@pytest.fixture
+def fold(digits_folder: Path) -> Fold:
+    """The drawn digits, ready to train on."""
+    return open_fold(digits_folder)
+
+
+def context(**changes: float) -> TrialContext:
+    """A trial of the small configuration, with some parameters changed."""
+    return TrialContext("digits", 1, 1, seed=5, configuration=SMALL | changes, epochs=1, batch_size=10)
+
+
+def run_trial(desk: Desk, folder: Path, **changes: float) -> subprocess.CompletedProcess[str]:
+    """Run a trial as the daemon would, on one core."""
+    desk.write_trial(configuration=SMALL | changes, epochs=1, batch_size=10, data_dir=str(folder), checkpoint_dir=None)
+    core = min(os.sched_getaffinity(0))
+    return subprocess.run(
+        ["taskset", "-c", str(core), sys.executable, "-m", "cnnbo.models.svhn.train"],
+        env=os.environ | desk.environment,
+        pass_fds=[int(desk.environment["CNNBO_PROGRESS_FD"])],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_trial_learns_and_can_be_repeated(desk: Desk, digits_folder: Path) -> None:
+    """The whole contract in new processes: value, progress, a quiet log, and the same value for the same seed."""
+    done = run_trial(desk, digits_folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    value = desk.result()["value"]
+    assert isinstance(value, float)
+    assert value > 0.3
+    lines = desk.progress()
+    assert lines[-1].items() >= {"step": 100, "steps": 100, "epoch": 1, "epochs": 1}.items()
+    metrics = lines[-1]["metrics"]
+    assert isinstance(metrics, dict)
+    assert set(metrics) == {"loss", "accuracy", "val_accuracy"}
+    run_trial(desk, digits_folder)
+    assert desk.result()["value"] == value
+
+
+def test_a_network_that_does_not_fit_is_out_of_memory(desk: Desk, digits_folder: Path) -> None:
+    """The optimizer must learn to stay away, so it is a failure of the configuration and no crash."""
+    done = run_trial(desk, digits_folder, filter2_depth=10**9)
+    assert done.returncode == 0
+    assert desk.result()["failure"] == "out_of_memory"
+
+
+def test_bad_data_end_a_trial_with_one_line(desk: Desk, tmp_path: Path) -> None:
+    """Data can vanish between preparing and training; the log then says so, without a traceback."""
+    done = run_trial(desk, tmp_path / "gone")
+    assert done.returncode == 78
+    assert len(done.stderr.splitlines()) == 1
+    assert "gone is not a folder" in done.stderr
+
+
+def test_a_stuck_network_ends_early(fold: Fold) -> None:
+    """Half a training saved; the accuracy is kept as a metric, not as a value."""
+    with pytest.raises(DivergedError, match=r"stuck at the majority class: at step [0-9]0 of 100") as caught:
+        Run(context(learning_rate=0.3, momentum=0.9), fold).train()
+    assert caught.value.metrics["val_accuracy"] < 0.3
+
+
+def test_a_network_that_learnt_nothing_has_no_value(fold: Fold) -> None:
+    """It answers this and that, so no check stops it, and scores no better than luck."""
+    with pytest.raises(DivergedError, match="no better than the most frequent digit's") as caught:
+        Run(context(learning_rate=1e-9), fold).train()
+    assert 0 < caught.value.metrics["val_accuracy"] < 0.2
+
+
+def test_stopping_at_chance_can_be_turned_off(fold: Fold) -> None:
+    """To repeat 2016, where such networks had their value like any other."""
+    score = Run(replace(context(learning_rate=0.3, momentum=0.9), stop_at_chance=False), fold).train()
+    assert score.accuracy <= score.chance
+
+
+def test_a_loss_that_leaves_the_numbers_ends_the_trial(fold: Fold) -> None:
+    """Whatever `stop_at_chance` says: there is nothing to go on with."""
+    with pytest.raises(DivergedError, match=r"the loss was (nan|inf) between step [0-9]+ and step [0-9]+"):
+        Run(replace(context(learning_rate=3e38), stop_at_chance=False), fold).train()
+
+
+def ends_when_a_step_takes(step_s: float, steps: int, checks: frozenset[int]) -> list[int]:
+    """The block ends of a machine on which every step takes the same time."""
+    now = 0.0
+
+    def clock() -> float:
+        return now
+
+    ends, blocks = [0], block_ends(steps, checks, clock)
+    for end in blocks:
+        now += step_s * (end - ends[-1])
+        ends.append(end)
+    return ends[1:]
+
+
+def sizes(ends: list[int]) -> Iterator[int]:
+    """Lengths of the blocks that end there."""
+    return (end - begin for begin, end in zip([0, *ends], ends, strict=False))
+
+
+def test_blocks_grow_to_the_pace_of_reports() -> None:
+    """A report about once a second: doubling from a single step, up to between half a second and one."""
+    ends = ends_when_a_step_takes(0.01, 1000, frozenset())
+    assert ends[:6] == [1, 3, 7, 15, 31, 63]
+    assert max(sizes(ends)) == 64
+    assert ends[-1] == 1000
+
+
+def test_blocks_of_slow_steps_are_single_steps() -> None:
+    """Where a step takes longer than a second, every one is reported."""
+    assert ends_when_a_step_takes(5.0, 4, frozenset()) == [1, 2, 3, 4]
+
+
+def test_no_block_reaches_over_a_check() -> None:
+    """The checks stand at fixed steps, so that the rule gives the same verdict on any machine."""
+    for step_s in (0.0001, 0.01, 0.4):
+        assert {20, 30, 90} <= set(ends_when_a_step_takes(step_s, 100, frozenset({20, 30, 90})))

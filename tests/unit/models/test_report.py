@@ -1,0 +1,106 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.unit.models.desk import Desk
+
+from cnnbo.models import report
+
+
+def test_a_script_learns_its_trial(told: Desk) -> None:
+    """Everything of the contract's file arrives, typed."""
+    told.write_trial(epochs=3, batch_size=50, data_dir="/data", checkpoint_dir="/keep", stop_at_chance=False)
+    context = report.trial()
+    assert context == report.TrialContext(
+        study="digits",
+        trial=7,
+        attempt=2,
+        seed=11,
+        configuration={"learning_rate": 0.1},
+        epochs=3,
+        batch_size=50,
+        data_dir=Path("/data"),
+        checkpoint_dir=Path("/keep"),
+        stop_at_chance=False,
+    )
+
+
+def test_keys_of_another_version_are_no_problem(told: Desk) -> None:
+    """Keys are only ever added: an older script meets unknown ones, a newer one misses some."""
+    told.write_trial(a_key_of_tomorrow=1, data_dir=None)
+    context = report.trial()
+    assert (context.stop_at_chance, context.data_dir, context.epochs) == (True, None, None)
+
+
+def test_progress_is_one_json_object_a_line(told: Desk) -> None:
+    """The form of the contract; what isn't told and what isn't finite is left out."""
+    report.progress(step=3, steps=10, epoch=1, epochs=2, accuracy=0.5, loss=float("nan"))
+    report.progress(step=4)
+    assert told.progress() == [
+        {"step": 3, "steps": 10, "epoch": 1, "epochs": 2, "metrics": {"accuracy": 0.5}},
+        {"step": 4, "metrics": {}},
+    ]
+
+
+def test_a_listener_that_stopped_reading_does_not_stop_the_training(told: Desk) -> None:
+    """A full pipe drops news instead of blocking, and never leaves half a line; the test would hang otherwise."""
+    for step in range(5000):
+        report.progress(step=step, accuracy=0.123456789)
+    received = told.progress()
+    assert 0 < len(received) < 5000
+    assert [line["step"] for line in received] == list(range(len(received)))
+
+
+def test_a_listener_that_died_does_not_stop_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The daemon may be killed while a trial goes on."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    monkeypatch.setenv("CNNBO_PROGRESS_FD", str(writing))
+    report.progress(step=1)
+    os.close(writing)
+    report.progress(step=2)
+
+
+def test_a_result_is_a_value_with_metrics(told: Desk) -> None:
+    """The form of the contract, and nothing but the result file is left behind."""
+    report.result(0.93, val_loss=0.2, test=float("inf"))
+    assert told.result() == {"value": 0.93, "metrics": {"val_loss": 0.2}}
+    assert [path.name for path in told.folder.iterdir()] == ["result.json"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+def test_a_value_that_is_no_number_is_diverged(told: Desk, value: float) -> None:
+    """JSON has no NaN, and the contract calls it `diverged`."""
+    report.result(value, val_loss=2.0)
+    left = told.result()
+    assert (left["failure"], left["metrics"]) == ("diverged", {"val_loss": 2.0})
+
+
+def test_a_failure_names_its_kind_and_keeps_metrics(told: Desk) -> None:
+    """The accuracy of a stuck network is kept though it is no value."""
+    report.failure("out_of_memory", "too wide", val_accuracy=0.1)
+    assert told.result() == {"failure": "out_of_memory", "message": "too wide", "metrics": {"val_accuracy": 0.1}}
+
+
+def test_alone_a_script_runs_and_reports_to_nobody(tmp_path: Path) -> None:
+    """The same script runs without cnnbo; only asking for a trial says that there is none."""
+    code = (
+        "from cnnbo.models import report\n"
+        "report.progress(step=1, loss=2.0); report.result(1.0); report.failure('diverged', 'x')\n"
+        "try: report.trial()\n"
+        "except RuntimeError as error: print(error)\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("CNNBO_")}
+    command = [sys.executable, "-c", code]
+    alone = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path, env=environment)
+    assert "not started by cnnbo" in alone.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_reporting_needs_the_standard_library_only() -> None:
+    """It is imported into training environments that have nothing of ours."""
+    code = "import sys, cnnbo.models.report; print(*({'numpy', 'scipy', 'pydantic', 'rich'} & set(sys.modules)))"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == ""
