@@ -9,9 +9,9 @@ from typing import Protocol
 class Delivery(StrEnum):
     """What may happen to a message that can't be delivered at once."""
 
-    STATE = "state"        # retained; only the newest of a topic matters
+    STATE = "state"  # retained; only the newest of a topic matters
     PROGRESS = "progress"  # may be dropped
-    EVENT = "event"        # should arrive
+    EVENT = "event"  # should arrive
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,449 @@
+"""Tells an MQTT broker, whatever state the broker is in.
+
+The journal on disk is the truth and MQTT is the news, so everything here may be lost and told again: retained topics
+are published anew at every connection, progress is thinned out, and events wait in a queue of limited length.
+Uses aiomqtt 2.x, and nothing but this module and the monitor's reader (which builds on it) knows its names.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import math
+import random
+import re
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Self
+from urllib.parse import SplitResult, unquote, urlsplit
+
+import aiomqtt
+
+from cnnbo.daemon.sinks.base import Delivery, Message
+from cnnbo.scheduler.errors import ConfigurationError
+
+_log = logging.getLogger(__name__)
+# paho and aiomqtt report every disconnect as a warning of their own; what matters of it is said here, once.
+_library_log = logging.getLogger(f"{__name__}.library")
+_library_log.setLevel(logging.CRITICAL)
+
+_LEAVE_S = 1.0  # for the DISCONNECT of a connection that may be dead
+_FAREWELL_S = 2.0  # for the last news and "offline" when the daemon stops
+_BATCH = 16  # publishes under way at once; paho's own limit is 20
+_EVENT_LIMIT = 1000
+_PROGRESS_LIMIT = 1000
+_TOPIC_LIMIT = 1024
+_PAYLOAD_LIMIT = 256 * 1024  # a broker answers a payload over its own limit by hanging up, again and again
+
+Failure = (aiomqtt.MqttError, OSError, TimeoutError, UnicodeError)
+"""What a connection may raise while it is opened or used; UnicodeError comes of host names that are none."""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerAddress:
+    """Where a broker listens, and who we are to it. Its text form never shows user and password."""
+
+    host: str
+    port: int
+    tls: bool = False
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def parse(cls, url: str) -> Self:
+        """Read `mqtt[s]://[user:password@]host[:port]`; user and password may be percent-encoded.
+
+        Example:
+            >>> BrokerAddress.parse("mqtts://me:s%40crecy@broker.lan")
+            BrokerAddress(host='broker.lan', port=8883, tls=True, user='me')
+
+        Raises:
+            ConfigurationError: another scheme, no host, or a port that is none.
+        """
+        try:
+            parts = urlsplit(url)
+            host, port = _host_and_port(parts)
+        except ValueError as error:
+            shown = url.rpartition("@")[2]  # what stands before the @ may be a password
+            raise ConfigurationError(
+                f'broker URL "{shown}": {error}; write it as mqtt://user:password@host:1883 (or mqtts://, '
+                "user and password only where the broker asks for them)."
+            ) from None
+        return cls(host, port, parts.scheme == "mqtts", _decoded(parts.username), _decoded(parts.password))
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'mqtts' if self.tls else 'mqtt'}://{host}:{self.port}"
+
+    def client(
+        self,
+        identifier: str,
+        *,
+        will: aiomqtt.Will | None = None,
+        keepalive_s: int = 30,
+        reply_s: float = 10.0,
+        queue_limit: int = 100,
+    ) -> aiomqtt.Client:
+        """A client that is not connected yet; make a new one for each attempt, a failed one can't be used again."""
+        return aiomqtt.Client(
+            self.host,
+            self.port,
+            username=self.user,
+            password=self.password,
+            identifier=identifier,
+            will=will,
+            keepalive=keepalive_s,
+            timeout=reply_s,
+            max_queued_incoming_messages=queue_limit,
+            tls_params=aiomqtt.TLSParameters() if self.tls else None,
+            logger=_library_log,
+        )
+
+
+def _host_and_port(parts: SplitResult) -> tuple[str, int]:
+    default_ports = {"mqtt": 1883, "mqtts": 8883}
+    if parts.scheme not in default_ports:
+        raise ValueError("it has to begin with mqtt:// or mqtts://")
+    if not parts.hostname:
+        raise ValueError("it names no host")
+    return parts.hostname, parts.port or default_ports[parts.scheme]
+
+
+def _decoded(text: str | None) -> str | None:
+    return None if text is None else unquote(text)
+
+
+@contextlib.asynccontextmanager
+async def connected(client: aiomqtt.Client) -> AsyncIterator[aiomqtt.Client]:
+    """Connect for the time of a `with` block.
+
+    aiomqtt's own `async with` may wait for a dead broker's answer to DISCONNECT and then raise in place of what ended
+    the block, a cancellation included; this leaves within a second and keeps the reason. A connection attempt that is
+    cancelled half-way goes on in its thread for a few seconds; its socket is closed with the loop.
+    """
+    try:
+        await client.__aenter__()
+        yield client
+    finally:
+        with contextlib.suppress(*Failure):
+            async with asyncio.timeout(_LEAVE_S):
+                await client.__aexit__(None, None, None)
+
+
+def reason_of(error: BaseException, address: BrokerAddress) -> str:
+    """Why there is no connection, as the rest of a sentence: "mqtt://host:1883: Connection refused"."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    text = re.sub(r"^\[Errno -?\d+\] ", "", str(error))
+    return f"{address}: {_PLAIN_WORDS.get(text, text)}"
+
+
+_PLAIN_WORDS = {
+    "": "no answer",
+    "timed out": "no answer",
+    "Operation timed out": "no answer",
+    "Disconnected during message iteration": "the broker hung up",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Packet:
+    topic: str
+    payload: bytes
+    delivery: Delivery
+
+    @property
+    def qos(self) -> int:
+        return 0 if self.delivery is Delivery.PROGRESS else 1
+
+    @property
+    def is_retained(self) -> bool:
+        return self.delivery is Delivery.STATE
+
+
+class Outbox:
+    """What is still to be sent, bounded whatever happens; no I/O and no clock.
+
+    State coalesces: of each topic only the newest payload is kept, for as long as the topic exists. Progress
+    coalesces too and is handed out once an interval. Events queue; beyond the limit the oldest goes and is counted.
+
+    Attributes:
+        dropped_events: how many events were lost since the last `take_dropped`.
+    """
+
+    def __init__(self, progress_interval_s: float = 1.0, event_limit: int = _EVENT_LIMIT) -> None:
+        self._interval_s = progress_interval_s
+        self._event_limit = event_limit
+        self._retained: dict[str, bytes] = {}  # b"" until a cleared topic is known to be cleared at the broker too
+        self._unsent: dict[str, None] = {}  # topics of _retained, oldest change first; a dict is an ordered set
+        self._events: deque[_Packet] = deque()
+        self._progress: dict[str, bytes] = {}
+        self._progress_sent: dict[str, float] = {}  # when; forgotten after an interval
+        self.dropped_events = 0
+
+    def put(self, topic: str, payload: bytes, delivery: Delivery) -> None:
+        """Take a payload; b"" clears a retained topic."""
+        if delivery is Delivery.STATE:
+            self._retained[topic] = payload
+            self._unsent[topic] = None
+        elif delivery is Delivery.EVENT:
+            self._events.append(_Packet(topic, payload, delivery))
+            self._trim_events()
+        else:
+            self._progress[topic] = payload
+            while len(self._progress) > _PROGRESS_LIMIT:
+                del self._progress[next(iter(self._progress))]
+
+    def renew(self) -> None:
+        """Make every retained topic due again: the broker may have forgotten all of them. Old progress is dropped."""
+        self._progress.clear()
+        self._unsent = dict.fromkeys(self._retained)
+
+    def take(self, now: float) -> list[_Packet]:
+        """Up to a batch of what is due at `now` (monotonic seconds): state first, then events, then progress.
+
+        Everything taken is handed back with `sent` or `failed`.
+        """
+        batch = [_Packet(t, self._retained[t], Delivery.STATE) for t in list(self._unsent)[:_BATCH]]
+        for packet in batch:
+            del self._unsent[packet.topic]
+        while self._events and len(batch) < _BATCH:
+            batch.append(self._events.popleft())
+        for topic in self._due_progress(now)[: _BATCH - len(batch)]:
+            batch.append(_Packet(topic, self._progress.pop(topic), Delivery.PROGRESS))
+            self._progress_sent[topic] = now
+        return batch
+
+    def _due_progress(self, now: float) -> list[str]:
+        self._progress_sent = {t: at for t, at in self._progress_sent.items() if now - at < self._interval_s}
+        return [topic for topic in self._progress if topic not in self._progress_sent]
+
+    def wait_s(self, now: float) -> float | None:
+        """Seconds until `take` has something again if nothing is put: 0 = now; None = never."""
+        if self._unsent or self._events:
+            return 0.0
+        waits = [self._progress_sent.get(topic, -math.inf) + self._interval_s - now for topic in self._progress]
+        return max(0.0, min(waits)) if waits else None
+
+    def sent(self, packets: Iterable[_Packet]) -> None:
+        """The broker has them: a cleared topic can be forgotten."""
+        for packet in packets:
+            if packet.is_retained and not packet.payload and not self._retained.get(packet.topic, b"new"):
+                del self._retained[packet.topic]
+
+    def failed(self, packets: Iterable[_Packet]) -> None:
+        """They may not have arrived: events queue again (at least once), state is renewed anyway, progress is lost."""
+        self._events.extendleft(p for p in reversed(list(packets)) if p.delivery is Delivery.EVENT)
+        self._trim_events()
+
+    def _trim_events(self) -> None:
+        while len(self._events) > self._event_limit:
+            self._events.popleft()
+            self.dropped_events += 1
+
+    def take_dropped(self) -> int:
+        """How many events were dropped since the last call."""
+        dropped, self.dropped_events = self.dropped_events, 0
+        return dropped
+
+
+def _finite(value: object) -> object:
+    """The same JSON data with None for NaN and the infinities, which JSON doesn't know."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
+
+
+def _timestamp() -> str:
+    """Now, as RFC 3339 in UTC with milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class MqttSink:
+    """Publishes below `<base>/v1/<node>/`, and keeps `availability` there at `online` or `offline`.
+
+    Every JSON object begins with `schema`, `ts` (when it was published here), `boot` and `seq`, which rises per topic;
+    a copy sent again after a reconnect carries the same ones. `publish` is for the event loop's thread.
+
+    Args:
+        url: `mqtt[s]://[user:password@]host[:port]`.
+        node: this box's name in the topics; no slash, `+` or `#`.
+        boot: identifies this life of the daemon.
+        base: first level or levels of every topic.
+        on_state: told (True, None) at each connection and (False, why) when it is lost or can't be had, once a change.
+        keepalive_s: the broker declares us dead after 1.5 times this; also how soon we notice that it is.
+        progress_interval_s: the least time between two messages on one progress topic.
+        reply_s: how long any single answer of the broker is waited for.
+        retry_s: shortest and longest wait between two attempts; doubled from one to the other, half of it random.
+
+    Raises:
+        ConfigurationError: the URL, node or base can't be used.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        node: str,
+        *,
+        boot: str,
+        base: str = "cnnbo",
+        on_state: Callable[[bool, str | None], None] | None = None,
+        keepalive_s: int = 30,
+        progress_interval_s: float = 1.0,
+        reply_s: float = 10.0,
+        retry_s: tuple[float, float] = (0.5, 30.0),
+    ) -> None:
+        self._address = BrokerAddress.parse(url)
+        self._prefix = _topic_prefix(base, node)
+        # One id per boot: at a reconnect the broker ends our half-dead former connection instead of keeping it until
+        # its keep-alive runs out, when its will would call us offline.
+        self._identifier = f"cnnbo-{node}-{boot}"
+        self._boot = boot
+        self._on_state = on_state or (lambda is_connected, reason: None)
+        self._keepalive_s = keepalive_s
+        self._reply_s = reply_s
+        self._retry_s = retry_s
+        self._outbox = Outbox(progress_interval_s)
+        self._seqs: dict[str, int] = {}
+        self._wake = asyncio.Event()
+        self._is_connected: bool | None = None  # None before the first attempt
+
+    @property
+    def availability_topic(self) -> str:
+        """Where `online` or `offline` stands."""
+        return f"{self._prefix}/availability"
+
+    def publish(self, message: Message) -> None:
+        """Take a message for delivery; returns at once and never raises. What can't be sent is logged and dropped."""
+        if message.delivery is Delivery.PROGRESS and not self._is_connected:
+            return  # by the time there is a broker it is old
+        try:
+            payload = self._encode(message)
+        except (TypeError, ValueError) as error:
+            # As ASCII: a topic that can't be encoded must not trip whoever writes the log.
+            _log.error("message for %s dropped: %s", ascii(message.topic), error)
+            return
+        self._outbox.put(f"{self._prefix}/{message.topic}", payload, message.delivery)
+        self._wake.set()
+
+    def _encode(self, message: Message) -> bytes:
+        if any(character in message.topic for character in "+#\0"):
+            raise ValueError("a topic can't hold +, # or NUL")
+        if len(message.topic.encode()) > _TOPIC_LIMIT:
+            raise ValueError("the topic is too long")
+        if message.body is None:
+            return b""
+        envelope = {"schema": message.schema, "ts": _timestamp(), "boot": self._boot, "seq": self._next_seq(message)}
+        body = _finite({**envelope, **message.body})
+        payload = json.dumps(body, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+        if len(payload) > _PAYLOAD_LIMIT:
+            raise ValueError(f"{len(payload)} bytes are more than brokers take")
+        return payload
+
+    def _next_seq(self, message: Message) -> int:
+        # Progress topics come and go with every trial: one number for all of them rises on each, and never piles up.
+        key = "progress" if message.delivery is Delivery.PROGRESS else message.topic
+        self._seqs[key] = self._seqs.get(key, 0) + 1
+        return self._seqs[key]
+
+    async def run(self) -> None:
+        """Connect and deliver until cancelled, then say `offline`; reconnects for ever."""
+        shortest_s, longest_s = self._retry_s
+        wait_s = shortest_s
+        while True:
+            began = time.monotonic()
+            try:
+                await self._session()
+            except* Failure as group:
+                self._tell(False, reason_of(group, self._address))
+            # Only a connection that lasted starts the waits anew: some brokers accept and hang up at the first message.
+            wait_s = shortest_s if time.monotonic() - began > longest_s else wait_s
+            await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))
+            wait_s = min(2 * wait_s, longest_s)
+
+    def _tell(self, is_connected: bool, reason: str | None) -> None:
+        if is_connected is self._is_connected:
+            return
+        self._is_connected = is_connected
+        if is_connected:
+            _log.info("connected to %s", self._address)
+        else:
+            _log.warning("no broker, going on without: %s", reason)
+        self._on_state(is_connected, reason)
+
+    async def _session(self) -> None:
+        """One connection, from CONNECT to its end; always ends by an exception."""
+        async with connected(self._new_client()) as client:
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(self._guard_availability(client), name="mqtt-availability")
+                    tasks.create_task(self._deliver(client), name="mqtt-delivery")
+            except asyncio.CancelledError:
+                await self._farewell(client)
+                raise
+
+    def _new_client(self) -> aiomqtt.Client:
+        will = aiomqtt.Will(self.availability_topic, b"offline", qos=1, retain=True)
+        return self._address.client(self._identifier, will=will, keepalive_s=self._keepalive_s, reply_s=self._reply_s)
+
+    async def _say(self, client: aiomqtt.Client, availability: bytes) -> None:
+        await client.publish(self.availability_topic, availability, qos=1, retain=True)
+
+    async def _guard_availability(self, client: aiomqtt.Client) -> None:
+        """Contradict a late `offline`, the will of a former life of this node.
+
+        Also notices a lost connection, which nothing else in aiomqtt does at once: it has to listen from the start.
+        """
+        async for message in client.messages:
+            if message.payload != b"online":
+                await self._say(client, b"online")
+
+    async def _deliver(self, client: aiomqtt.Client) -> None:
+        await self._say(client, b"online")
+        await client.subscribe(self.availability_topic, qos=1)
+        self._outbox.renew()
+        self._tell(True, None)
+        if dropped := self._outbox.take_dropped():
+            _log.warning("%d events were dropped while there was no broker", dropped)
+        while True:
+            self._wake.clear()
+            if batch := self._outbox.take(time.monotonic()):
+                await self._send(client, batch)
+                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._outbox.wait_s(time.monotonic())):
+                    await self._wake.wait()
+
+    async def _send(self, client: aiomqtt.Client, batch: list[_Packet]) -> None:
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for packet in batch:
+                    tasks.create_task(client.publish(packet.topic, packet.payload, packet.qos, packet.is_retained))
+        except BaseException:
+            self._outbox.failed(batch)
+            raise
+        self._outbox.sent(batch)
+
+    async def _farewell(self, client: aiomqtt.Client) -> None:
+        """Send what is left, and `offline`: DISCONNECT suppresses the will."""
+        with contextlib.suppress(BaseExceptionGroup, *Failure):
+            async with asyncio.timeout(_FAREWELL_S):
+                while batch := self._outbox.take(time.monotonic()):
+                    await self._send(client, batch)
+                await self._say(client, b"offline")
+
+
+def _topic_prefix(base: str, node: str) -> str:
+    for name, value, forbidden in (("base topic", base, "+#\0"), ("node", node, "+#/\0")):
+        if not value or value.startswith("/") or value.endswith("/") or any(c in value for c in forbidden):
+            raise ConfigurationError(
+                f'mqtt: {name} "{value}" can\'t stand in a topic; use letters, digits, "-" and "_", like "cnnbo".'
+            )
+    return f"{base}/v1/{node}"
