@@ -1,0 +1,59 @@
+"""`cnnbo watch`: boxes, devices and studies on one screen, as they change."""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cnnbo.cli import options
+from cnnbo.scheduler.errors import RequestError
+
+
+def broker_url(state: Path | None) -> str:
+    """Ask the daemon of this box where it publishes.
+
+    Raises:
+        RequestError: no daemon answers, or it has no broker.
+    """
+    from cnnbo.daemon.client import status
+
+    folder = options.state_folder(state)
+    facts = status(folder)
+    if isinstance(facts["mqtt"], str):
+        return facts["mqtt"]
+    if facts["daemon"] is None:
+        raise RequestError(
+            f"no daemon answers in {folder}; start one: cnnbo daemon, or watch another box: cnnbo watch --broker URL."
+        )
+    reason = facts["daemon"].get("mqtt_reason") or "it runs without MQTT"
+    raise RequestError(f"the daemon of {folder} has no broker: {reason}; `cnnbo status` shows what it does meanwhile.")
+
+
+def watch(
+    broker: Annotated[list[str] | None, typer.Option(help="URL of a broker to listen to; several allowed.")] = None,
+    node: Annotated[str | None, typer.Option(help="Show only the box of this name.")] = None,
+    once: Annotated[bool, typer.Option("--once", "-1", help="Print what is known now, and end.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what is known now as JSON, and end.")] = False,
+    state: Annotated[Path | None, typer.Option(help="State folder of the daemon to watch.")] = None,
+    base: Annotated[str, typer.Option(help="Base of the topics, where the daemons have another.")] = "cnnbo",
+) -> None:
+    """Watch devices and studies of one box or several; q ends it."""
+    status = asyncio.run(_watch(broker or [broker_url(state)], node, base, once=once, as_json=as_json))
+    raise typer.Exit(status)
+
+
+async def _watch(brokers: list[str], node: str | None, base: str, *, once: bool, as_json: bool) -> int:
+    from cnnbo.cli.monitor.screen import Monitor  # Rich and MQTT: too slow to load for `cnnbo --help`
+
+    monitor = Monitor(brokers, node, base)
+    if once or as_json:
+        await monitor.listen_once()
+        if as_json:
+            print(json.dumps(monitor.state.to_json(), indent=2))
+        else:
+            monitor.print_screen()
+        return 0
+    return await (monitor.draw() if sys.stdout.isatty() else monitor.print_changes())

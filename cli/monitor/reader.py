@@ -1,0 +1,66 @@
+"""Listens to brokers on behalf of the monitor. Reads only: it subscribes, and publishes nothing."""
+
+import asyncio
+import random
+import secrets
+from collections.abc import Callable
+
+from cnnbo.daemon.sinks.mqtt import BrokerAddress, Failure, connected, reason_of
+
+_QUEUE = 100_000  # messages that wait to be folded; all retained ones of a large broker arrive in one go
+_RETRY_S = (0.5, 10.0)
+_REPLY_S = 5.0  # for any single answer of a broker
+
+
+async def follow(
+    url: str,
+    topic_filter: str,
+    on_message: Callable[[str, bytes], None],
+    on_connection: Callable[[str | None], None],
+    retry_s: tuple[float, float] = _RETRY_S,
+) -> None:
+    """Subscribe at a broker and hand over every message until cancelled; reconnects for ever.
+
+    Subscribes with QoS 0: a broker then sends all retained topics, while with QoS 1 it stops after as many as it may
+    have in flight or queued (rumqttd after 100, mosquitto after about 1,000).
+
+    Args:
+        url: `mqtt[s]://[user:password@]host[:port]`.
+        topic_filter: what to subscribe to.
+        on_message: called with topic and payload.
+        on_connection: called with None when the subscription stands, with the reason when there is no connection.
+        retry_s: shortest and longest wait between two attempts.
+
+    Raises:
+        ConfigurationError: the URL can't be read.
+    """
+    address = BrokerAddress.parse(url)
+    wait_s, longest_s = retry_s
+    while True:
+        try:
+            await _listen(address, topic_filter, on_message, on_connection)
+        except* Failure as group:
+            on_connection(reason_of(group, address))
+        await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))
+        wait_s = min(2 * wait_s, longest_s)
+
+
+async def _listen(
+    address: BrokerAddress,
+    topic_filter: str,
+    on_message: Callable[[str, bytes], None],
+    on_connection: Callable[[str | None], None],
+) -> None:
+    # A random id: two viewers with the same one would throw each other out, again and again.
+    identifier = f"cnnbo-watch-{secrets.token_hex(6)}"
+
+    async def subscribe() -> None:
+        await client.subscribe(topic_filter, qos=0)
+        on_connection(None)
+
+    client = address.client(identifier, reply_s=_REPLY_S, queue_limit=_QUEUE)
+    async with connected(client), asyncio.TaskGroup() as tasks:
+        # Beside, for only who listens for messages notices a lost connection: waiting for SUBACK alone doesn't.
+        tasks.create_task(subscribe(), name="subscribe")
+        async for message in client.messages:
+            on_message(message.topic.value, message.payload if isinstance(message.payload, bytes) else b"")

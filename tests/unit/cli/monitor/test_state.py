@@ -1,0 +1,156 @@
+"""The monitor's fold of messages."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cnnbo.cli.monitor.state import Box, MonitorState, sorted_devices, sorted_studies
+
+
+def _box(daemon: Any) -> Box:
+    (box,) = daemon.state.boxes.values()
+    assert isinstance(box, Box)
+    return box
+
+
+def test_a_study_is_folded_from_its_topics(tower: Any) -> None:
+    """Devices, trials and summary come as separate messages and make one picture."""
+    box = _box(tower)
+    assert (box.node, box.availability) == ("tower", "online")
+    assert [device.label for device in sorted_devices(box)] == ["0", "1", "2", "3"]
+    study = box.studies["svhn"]
+    assert (study.summary.finished, study.summary.evaluations) == (38, 80)
+    assert study.summary.best is not None and study.summary.best.value == 0.9114
+    assert [trial.outcome for trial in map(study.trials.__getitem__, (17, 38, 39))] == [
+        "out_of_memory",
+        "done",
+        "running",
+    ]
+    assert study.progress[39].fraction == pytest.approx(0.62)
+
+
+def test_json_holds_the_topics_objects_without_their_envelopes(tower: Any) -> None:
+    """Scripts read the same objects from `watch --json` as from `show --json`."""
+    tower.say("study/svhn/trial/38", {"id": 38, "state": "complete", "a_later_key": [1]})
+    (box,) = json.loads(json.dumps(tower.state.to_json()))["boxes"]
+    (study,) = box["studies"]
+    assert list(box) == ["node", "availability", "devices", "studies"]
+    assert study["trials"][37] == {"id": 38, "state": "complete", "a_later_key": [1]}
+    assert len(box["devices"]) == 4 and "boot" not in box["devices"][0] and "ts" not in study
+
+
+@settings(deadline=None)
+@given(
+    levels=st.lists(st.sampled_from(["cnnbo", "v1", "tower", "device", "study", "trial", "1", "x", "", "progress"])),
+    payload=st.binary(max_size=20) | st.sampled_from([b"[]", b"NaN", b'{"seq":1e400}', b'{"ts":7}', b"[" * 9999]),
+)
+def test_garbage_is_survived(levels: list[str], payload: bytes) -> None:
+    """Anybody may publish anything on an open broker; a screen over SSH must not die of it."""
+    state = MonitorState()
+    for topic in ("/".join(levels), "/".join(["cnnbo/v1/tower", *levels])):
+        state.apply(topic, payload, 0.0)
+    json.dumps(state.to_json())
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text("a2-\x1b", max_size=5) | st.just(10**400),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab", max_size=2), inner, max_size=3),
+    max_leaves=5,
+)
+_FIELDS = [
+    "ts",
+    "seq",
+    "boot",
+    "state",
+    "attempts",
+    "best",
+    "space",
+    "metrics",
+    "value",
+    "step",
+    "steps",
+    "name",
+    "index",
+]
+
+
+@settings(deadline=None)
+@given(
+    topic=st.sampled_from(["info", "device/d", "study/s", "study/s/trial/1", "study/s/trial/1/progress"]),
+    body=st.dictionaries(st.sampled_from(_FIELDS), _JSON),
+)
+def test_fields_of_any_type_are_survived(topic: str, body: dict[str, object]) -> None:
+    """A newer daemon may have changed a field; the rest must still be shown."""
+    state = MonitorState()
+    state.apply(f"cnnbo/v1/tower/{topic}", json.dumps(body).encode(), 0.0)
+    assert len(state.boxes) == 1
+
+
+def test_a_message_that_comes_twice_or_late_is_ignored(daemon: Any) -> None:
+    """QoS 1 repeats, and a repetition must not bring an older state back."""
+    old = json.dumps({"boot": "a", "seq": 1, "state": "running", "finished": 1}).encode()
+    new = json.dumps({"boot": "a", "seq": 2, "state": "running", "finished": 2}).encode()
+    for payload in (old, new, old):
+        daemon.raw("study/svhn", payload)
+    assert _box(daemon).studies["svhn"].summary.finished == 2
+
+
+def test_a_new_boot_counts_from_the_start(daemon: Any, new_daemon: Callable[..., Any]) -> None:
+    """After the daemon's restart its numbers are low again, and its word is the newest."""
+    for _ in range(5):
+        daemon.study(finished=5)
+    new_daemon(boot="next").study(finished=6)
+    assert _box(daemon).studies["svhn"].summary.finished == 6
+
+
+def test_a_cleared_study_vanishes_in_any_order(tower: Any) -> None:
+    """Archiving clears study and trials one by one; no half of it may stay on the screen."""
+    tower.say("study/svhn", None)
+    for number in range(1, 42):
+        tower.say(f"study/svhn/trial/{number}", None)
+    assert _box(tower).studies == {}
+
+
+def test_progress_ends_with_its_trial(tower: Any) -> None:
+    """A bar that stays at 62 % says that something runs."""
+    tower.trial(39)
+    assert 39 not in _box(tower).studies["svhn"].progress
+
+
+def test_boxes_of_one_name_at_two_brokers_are_kept_apart(daemon: Any) -> None:
+    """Two labs may both have a box called tower."""
+    daemon.state.apply("cnnbo/v1/tower/availability", b"online", 0.0, "mqtt://a")
+    daemon.state.apply("cnnbo/v1/tower/availability", b"offline", 0.0, "mqtt://b")
+    assert [box.availability for box in daemon.state.boxes.values()] == ["online", "offline"]
+
+
+def test_another_base_is_read_where_asked_for() -> None:
+    """The base of the topics is a setting, and may have levels."""
+    state = MonitorState("lab/cnnbo")
+    state.apply("lab/cnnbo/v1/tower/availability", b"online", 0.0)
+    state.apply("cnnbo/v1/other/availability", b"online", 0.0)
+    assert [box.node for box in state.boxes.values()] == ["tower"]
+
+
+def test_turns_are_told_as_lines(daemon: Any) -> None:
+    """Where there is no terminal a line per turn is all there is; repetitions and figures are none."""
+    assert daemon.raw("availability", b"online") == "tower online"
+    assert daemon.raw("availability", b"online") is None
+    assert daemon.device(0) == "tower device 0 busy"
+    assert daemon.device(0, temperature_c=99.0) is None
+    assert daemon.device(0, state="quarantined", reason="XID 79") == "tower device 0 quarantined: XID 79"
+    assert daemon.trial(7, state="running", value=None) == "tower svhn #7 running"
+    assert daemon.progress(7) is None
+    assert daemon.trial(7, value=0.9088) == "tower svhn #7 done 0.9088"
+    assert daemon.study(state="finished", reason="evaluations") == "tower svhn finished: evaluations"
+
+
+def test_what_runs_comes_first(daemon: Any) -> None:
+    """On a small terminal the rest is below the edge."""
+    for name, state in (("a", "finished"), ("b", "paused"), ("c", "running")):
+        daemon.study(name, state=state)
+    assert [study.name for study in sorted_studies(_box(daemon))] == ["c", "b", "a"]
