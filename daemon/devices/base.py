@@ -50,7 +50,7 @@ class DeviceProcess:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One reading of a device. Every figure is None where the device doesn't tell; that alone says nothing of its health.
+    """One reading of a device. A figure is None where the device doesn't tell; that alone says nothing of its health.
 
     Attributes:
         memory_used_mib: device memory in use by anybody, in MiB.

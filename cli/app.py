@@ -1,0 +1,115 @@
+"""The `cnnbo` command: which commands there are, and how their failures become exit codes.
+
+Commands import what they need inside their functions, so that `cnnbo --help` loads neither numpy nor TensorFlow.
+"""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from cnnbo import __version__
+from cnnbo.cli.commands import (
+    best,
+    daemon,
+    data,
+    devices,
+    lifecycle,
+    logs,
+    run,
+    show,
+    status,
+    submit,
+    trials,
+    watch,
+)
+
+app = typer.Typer(
+    name="cnnbo",
+    help="Tune ConvNets, or your own training script, on your own GPU boxes.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+EXIT_FAILURE = 1
+EXIT_CONFIGURATION = 78
+EXIT_INTERRUPTED = 130
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"cnnbo {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+for command in (
+    run.run,
+    daemon.daemon,
+    submit.submit,
+    status.status,
+    show.show,
+    trials.trials,
+    logs.logs,
+    best.best,
+    lifecycle.pause,
+    lifecycle.resume,
+    lifecycle.cancel,
+    lifecycle.archive,
+    lifecycle.delete,
+    watch.watch,
+    devices.devices,
+):
+    app.command()(command)
+app.add_typer(data.app, name="data")
+
+
+def main() -> None:
+    """Run the command line; an error people can act on is a sentence on stderr, never a traceback."""
+    from cnnbo.scheduler.errors import CnnboError, ConfigurationError
+
+    try:
+        app()
+    except ConfigurationError as error:
+        _complain(error.problems)
+        sys.exit(EXIT_CONFIGURATION)
+    except CnnboError as error:
+        _complain([str(error)])
+        sys.exit(EXIT_FAILURE)
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        # `cnnbo trials svhn | head`: the reader has seen enough.
+        sys.stderr.close()
+        sys.exit(EXIT_FAILURE)
+    except Exception as error:
+        print(f"a bug in cnnbo: {error!r}; please report it with the file {_bug_report(error)}", file=sys.stderr)
+        sys.exit(EXIT_FAILURE)
+
+
+def _bug_report(error: Exception) -> str:
+    """Write the traceback to a file of its own and return its path."""
+    import tempfile
+    import traceback
+
+    with tempfile.NamedTemporaryFile("w", prefix="cnnbo-bug-", suffix=".txt", delete=False) as file:
+        file.write(f"cnnbo {__version__}, Python {sys.version}\n{' '.join(sys.argv)}\n")
+        file.write("".join(traceback.format_exception(error)))
+    return file.name
+
+
+def _complain(problems: "list[str] | tuple[str, ...]") -> None:
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    if len(problems) > 1:
+        print(f"{len(problems)} mistakes; nothing was started.", file=sys.stderr)

@@ -1,0 +1,74 @@
+"""`cnnbo best`: the best configuration, in the form one needs it."""
+
+import json as json_module
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from cnnbo.cli import options
+
+
+class Format(StrEnum):
+    """Forms of a configuration."""
+
+    FLAGS = "flags"
+    JSON = "json"
+    ENV = "env"
+    TOML = "toml"
+
+
+def best(
+    name: options.StudyName,
+    form: Annotated[
+        Format | None, typer.Option("--format", help="Print the configuration alone, in this form.")
+    ] = None,
+    state: options.State = None,
+    json: options.Json = False,
+) -> None:
+    """The best configuration so far."""
+    from cnnbo.cli import output
+    from cnnbo.daemon import client
+    from cnnbo.scheduler.errors import RequestError
+
+    shown = client.show(options.state_folder(state), name)
+    found = shown["best"]
+    if found is None:
+        raise RequestError(f"study {name} has no completed trial yet; see its trials: cnnbo trials {name}")
+    if json:
+        output.print_json(found)
+    elif form is not None:
+        print(_FORMS[form](found["configuration"]))
+    else:
+        print(f"{shown['metric']} {output.value(found['value'])}, trial {found['trial']} of {name}")
+        print(_flags(found["configuration"]))
+
+
+def _flags(configuration: Mapping[str, object]) -> str:
+    from shlex import quote
+
+    from cnnbo.daemon.command import format_value
+
+    return " ".join(f"--{name}={quote(format_value(item))}" for name, item in configuration.items())  # type: ignore[arg-type]
+
+
+def _env(configuration: Mapping[str, object]) -> str:
+    from shlex import quote
+
+    from cnnbo.daemon.command import format_value, variable_name
+
+    return "\n".join(f"{variable_name(name)}={quote(format_value(item))}" for name, item in configuration.items())  # type: ignore[arg-type]
+
+
+def _toml(configuration: Mapping[str, object]) -> str:
+    # JSON scalars are TOML scalars, but for bare keys.
+    return "\n".join(f"{json_module.dumps(name)} = {json_module.dumps(item)}" for name, item in configuration.items())
+
+
+_FORMS: dict[Format, Callable[[Mapping[str, object]], str]] = {
+    Format.FLAGS: _flags,
+    Format.JSON: json_module.dumps,
+    Format.ENV: _env,
+    Format.TOML: _toml,
+}

@@ -1,0 +1,56 @@
+"""`cnnbo devices`: the devices of this box and what they do."""
+
+import asyncio
+from typing import Annotated, Any
+
+import typer
+
+from cnnbo.cli import options
+
+
+def devices(
+    state: options.State = None,
+    which: Annotated[
+        str, typer.Option("--devices", metavar="WHICH", help="Without a daemon: which to look for.")
+    ] = "auto",
+    json: options.Json = False,
+) -> None:
+    """The devices, as the daemon sees them; without a daemon, as they are found now."""
+    from cnnbo.cli.output import print_json
+
+    found = _from_daemon(state) or _found_now(which)
+    if json:
+        print_json(found)
+    else:
+        print_devices(found)
+
+
+def _from_daemon(state: options.State) -> list[dict[str, Any]] | None:
+    from cnnbo.daemon.client import NoDaemonError, request
+
+    try:
+        return list(asyncio.run(request(options.state_folder(state), "devices")))
+    except NoDaemonError:
+        return None
+
+
+def _found_now(which: str) -> list[dict[str, Any]]:
+    from cnnbo.daemon.devices.select import open_devices
+    from cnnbo.daemon.messages import device_object
+
+    selection = open_devices(which)
+    samples = selection.backend.sample()
+    selection.backend.close()
+    found = []
+    for device in selection.devices:
+        fault = samples[device.uuid].fault
+        found.append(device_object(device, samples[device.uuid], "quarantined" if fault else "idle", fault, None))
+    return found
+
+
+def print_devices(found: list[dict[str, Any]]) -> None:
+    """A row per device."""
+    from cnnbo.cli.devices_table import devices_table
+    from cnnbo.cli.output import print_wide
+
+    print_wide(devices_table(found))

@@ -1,0 +1,56 @@
+"""`pause`, `resume`, `cancel`, `archive`, `delete`: five orders about one study, alike but for their verb."""
+
+from typing import Annotated, Any
+
+import typer
+
+from cnnbo.cli import options
+
+
+def pause(
+    name: options.StudyName,
+    now: Annotated[bool, typer.Option("--now", help="Stop running trials too; they run again after `resume`.")] = False,
+    state: options.State = None,
+    json: options.Json = False,
+) -> None:
+    """Start nothing new; running trials go on to their end."""
+    _order("pause", name, state, json, "paused", now=now)
+
+
+def resume(name: options.StudyName, state: options.State = None, json: options.Json = False) -> None:
+    """Go on with a paused study."""
+    _order("resume", name, state, json, "goes on")
+
+
+def cancel(name: options.StudyName, state: options.State = None, json: options.Json = False) -> None:
+    """End a study for good; running trials are stopped, results are kept."""
+    _order("cancel", name, state, json, "cancelled")
+
+
+def archive(name: options.StudyName, state: options.State = None, json: options.Json = False) -> None:
+    """Hide an ended study from lists and topics; results are kept."""
+    _order("archive", name, state, json, "archived")
+
+
+def delete(
+    name: options.StudyName,
+    yes: Annotated[bool, typer.Option("-y", "--yes", help="Don't ask.")] = False,
+    state: options.State = None,
+    json: options.Json = False,
+) -> None:
+    """Free the name of an ended study and remove the files of its trials."""
+    if not yes:
+        typer.confirm(f"Remove the logs and results of all trials of {name}?", abort=True)
+    _order("delete", name, state, json, "deleted")
+
+
+def _order(verb: str, name: str, state: options.State, json: bool, done: str, **args: Any) -> None:
+    from cnnbo.cli.output import print_json
+    from cnnbo.daemon.client import ask
+
+    answer = ask(options.state_folder(state), verb, study=name, **args)
+    if json:
+        print_json(answer)
+        return
+    running = answer.get("running", 0)
+    print(f"{name}: {done}{f', {running} trials still running' if running else ''}")

@@ -1,0 +1,117 @@
+"""`cnnbo show`: one study, or one trial of it."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cnnbo.cli import options
+
+TOP = 5
+LOG_LINES = 20
+
+
+def show(
+    name: options.StudyName,
+    trial: Annotated[int | None, typer.Argument(metavar="[TRIAL]", help="Number of a trial.")] = None,
+    state: options.State = None,
+    json: options.Json = False,
+) -> None:
+    """What a study has found so far, or all about one of its trials."""
+    from cnnbo.cli.output import print_json
+    from cnnbo.daemon import client
+
+    folder = options.state_folder(state)
+    shown = client.show(folder, name)
+    if trial is None:
+        print_json(shown) if json else _print_study(shown)
+        return
+    one = find_trial(shown, trial)
+    print_json(one) if json else _print_trial(shown, one, folder)
+
+
+def find_trial(shown: dict[str, Any], trial: int) -> dict[str, Any]:
+    """The trial of that number.
+
+    Raises:
+        RequestError: there is none.
+    """
+    from cnnbo.scheduler.errors import RequestError
+
+    for one in shown["trials"]:
+        if one["id"] == trial:
+            return dict(one)
+    raise RequestError(f"study {shown['name']} has no trial {trial}; it has {len(shown['trials'])}.")
+
+
+def _print_study(shown: dict[str, Any]) -> None:
+    from cnnbo.cli import output
+
+    failures = ", ".join(f"{count} {name}" for name, count in shown["failures"].items())
+    why = f" ({shown['reason']})" if shown["reason"] else ""
+    print(
+        f"{shown['name']}   {shown['state']}{why}   {shown['finished']} of {shown['evaluations']} finished, "
+        f"{shown['running']} running, {shown['failed']} failed{f' ({failures})' if failures else ''}   "
+        f"owner: {shown['owner']}"
+    )
+    if shown["best"] is not None:
+        print(f"best   {output.value(shown['best_value'])}  trial {shown['best_trial']}  (once measured)")
+        print(f"       {output.configuration(shown['best']['configuration'])}")
+    _print_start(shown)
+    left = "" if not shown["eta_s"] else f", about {output.duration(shown['eta_s'])} left"
+    cost = "" if shown["cost"] is None else f", cost {shown['cost']:.2f}"
+    print(f"spent  {output.duration(shown['spent_s'])}{cost}{left}")
+    print(f"model  {_optimizer(shown)}")
+    complete = sorted((t for t in shown["trials"] if t["value"] is not None), key=_rank(shown))
+    if complete:
+        best_few = [f"{trial['id']} {output.value(trial['value'])}" for trial in complete[:TOP]]
+        print(f"top    {' · '.join(best_few)}")
+
+
+def _rank(shown: dict[str, Any]) -> Any:
+    sign = -1 if shown["direction"] == "maximize" else 1
+    return lambda trial: sign * trial["value"]
+
+
+def _print_start(shown: dict[str, Any]) -> None:
+    from cnnbo.cli import output
+
+    first = next((t for t in shown["trials"] if t["source"] == "start" and t["value"] is not None), None)
+    if first is not None and shown["best_value"] is not None:
+        gain = shown["best_value"] - first["value"]
+        print(f"start  {output.value(first['value'])}  trial {first['id']}, your defaults: {gain:+.4g} since")
+
+
+def _optimizer(shown: dict[str, Any]) -> str:
+    sources: dict[str, int] = {}
+    for trial in shown["trials"]:
+        sources[trial["source"]] = sources.get(trial["source"], 0) + 1
+    came = ", ".join(f"{count} {source}" for source, count in sources.items())
+    relevance = (shown["insight"] or {}).get("relevance")
+    matters = ""
+    if isinstance(relevance, dict):
+        top = sorted(relevance.items(), key=lambda item: -float(item[1]))[:4]
+        matters = f"; matters: {', '.join(f'{name} {float(share):.0%}' for name, share in top)}"
+    return f"{shown['optimizer']}, trials from {came or 'nothing yet'}{matters}"
+
+
+def _print_trial(shown: dict[str, Any], trial: dict[str, Any], state: Path) -> None:
+    from cnnbo.cli import output
+    from cnnbo.cli.logfiles import tail
+
+    end = trial["failure"] or (
+        f"{shown['metric']} {output.value(trial['value'])}" if trial["value"] is not None else ""
+    )
+    print(f"{shown['name']} #{trial['id']}   {trial['state']}   {end}   from: {trial['source']}")
+    for text in (trial["message"], trial["note"]):
+        if text:
+            print(f"       {text}")
+    for name, item in trial["configuration"].items():
+        print(f"  {name} = {item}")
+    for name, item in trial["metrics"].items():
+        print(f"  {name}: {output.value(item)}")
+    for attempt in trial["attempts"]:
+        span = f"{output.local_time(attempt['started'])} to {output.local_time(attempt['ended'])}"
+        print(f"attempt {attempt['n']}  {attempt['device']}  {span}  {attempt['outcome'] or 'running'}")
+    for line in tail(state, shown["name"], trial["id"], len(trial["attempts"]), LOG_LINES):
+        print(f"  | {line}")

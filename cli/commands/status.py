@@ -1,0 +1,66 @@
+"""`cnnbo status`: devices and studies at a glance."""
+
+from collections import Counter
+from typing import Any
+
+from cnnbo.cli import options
+
+
+def status(state: options.State = None, json: options.Json = False) -> None:
+    """Devices and studies; the last line counts, for scripts. Works without a daemon too."""
+    from cnnbo.cli.output import print_json
+    from cnnbo.daemon import client
+
+    folder = options.state_folder(state)
+    facts = client.status(folder)
+    if json:
+        print_json(facts)
+        return
+    if facts["daemon"] is None:
+        print(f"no daemon answers in {folder}; below is what its journal says. Start one: cnnbo daemon")
+    else:
+        print(f"cnnbo {facts['daemon']['version']}  state {folder}  mqtt {_mqtt(facts)}")
+    _print_devices(facts["devices"])
+    _print_studies(facts["studies"])
+    running = sum(study["running"] for study in facts["studies"])
+    counts = Counter(str(study["state"]) for study in facts["studies"])
+    tally = ", ".join(f"{count} {name}" for name, count in counts.items()) or "none"
+    print(f"{len(facts['devices'])} devices, {running} trials running, studies: {tally}")
+
+
+def _mqtt(facts: dict[str, Any]) -> str:
+    reason = facts["daemon"]["mqtt_reason"]
+    return f"{facts['mqtt'] or 'off'}{f' ({reason})' if reason else ''}"
+
+
+def _print_devices(devices: list[dict[str, Any]]) -> None:
+    from cnnbo.cli.commands.devices import print_devices
+
+    if devices:
+        print_devices(devices)
+
+
+def _print_studies(studies: list[dict[str, Any]]) -> None:
+    from cnnbo.cli import output
+
+    if not studies:
+        print("No study. Start one: cnnbo run study.toml")
+        return
+    header = ("study", "state", "finished", "running", "failed", "best", "trial", "left", "owner")
+    rows = [
+        (
+            study["name"],
+            study["state"]
+            if study["state"] == "running" or not study["reason"]
+            else f"{study['state']} ({study['reason']})",
+            f"{study['finished']}/{study['evaluations']}",
+            str(study["running"]),
+            str(study["failed"]),
+            output.value(study["best_value"]),
+            "-" if study["best_trial"] is None else f"#{study['best_trial']}",
+            output.duration(study["eta_s"]),
+            str(study["owner"]),
+        )
+        for study in studies
+    ]
+    output.print_table(header, rows, right=(2, 3, 4, 5, 6, 7))

@@ -1,0 +1,71 @@
+"""`cnnbo trials`: the trials of a study as a table."""
+
+from typing import Annotated, Any
+
+import typer
+
+from cnnbo.cli import options
+
+_SORTABLE = ("id", "value", "duration", "state")
+
+
+def trials(
+    name: options.StudyName,
+    sort: Annotated[
+        str, typer.Option("--sort", metavar="COLUMN", help=f"One of {', '.join(_SORTABLE)}, or a parameter.")
+    ] = "id",
+    failed: Annotated[bool, typer.Option("--failed", help="Failed trials only, with their reasons.")] = False,
+    state: options.State = None,
+    json: options.Json = False,
+) -> None:
+    """All trials of a study; `--sort value` puts the best first."""
+    from cnnbo.cli.output import print_json
+    from cnnbo.daemon import client
+    from cnnbo.scheduler.errors import ConfigurationError
+
+    shown = client.show(options.state_folder(state), name)
+    if sort not in _SORTABLE and sort not in shown["space"]:
+        columns = ", ".join((*_SORTABLE, *shown["space"]))
+        raise ConfigurationError(f"--sort {sort}: there is no such column; the columns are {columns}.")
+    rows = [trial for trial in shown["trials"] if not failed or trial["state"] == "failed"]
+    rows.sort(key=lambda trial: _key(trial, sort, shown["direction"] == "maximize"))
+    print_json(rows) if json else _print(shown, rows, failed)
+
+
+def _key(trial: dict[str, Any], sort: str, maximize: bool) -> tuple[bool, Any]:
+    """Sort key with unknown values last; for values the best first."""
+    if sort == "id":
+        return False, trial["id"]
+    known = {"value": trial["value"], "duration": trial["duration_s"], "state": trial["state"]}
+    item = known[sort] if sort in known else trial["configuration"].get(sort)
+    if item is None:
+        return True, trial["id"]
+    if isinstance(item, bool | str):
+        return False, str(item)
+    return False, -item if sort == "value" and maximize else item
+
+
+def _print(shown: dict[str, Any], rows: list[dict[str, Any]], failed: bool) -> None:
+    from cnnbo.cli import output
+
+    if not rows:
+        print("No failed trial." if failed else "No trial yet.")
+        return
+    last = ("reason",) if failed else ()
+    header = ("#", "state", shown["metric"], "took", "device", "from", *shown["space"], *last)
+    table = []
+    for trial in rows:
+        mark = "*" if trial["id"] == shown["best_trial"] else ""
+        table.append(
+            (
+                f"{trial['id']}{mark}",
+                str(trial["failure"] or trial["state"]),
+                output.value(trial["value"]),
+                output.duration(trial["duration_s"]),
+                str(trial["attempts"][-1]["device"])[:12] if trial["attempts"] else "-",
+                str(trial["source"]),
+                *(output.scalar(trial["configuration"][parameter]) for parameter in shown["space"]),
+                *((str(trial["message"] or ""),) if failed else ()),
+            )
+        )
+    output.print_table(header, table, right=(0, 2, 3))

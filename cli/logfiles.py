@@ -1,0 +1,61 @@
+"""Reading the logs of trials, where the runner left them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+_CHUNK = 64 * 1024
+
+
+def log_files(state: Path, study: str, trial: int, attempt: int) -> list[Path]:
+    """The log of an attempt, oldest part first; empty while there is none."""
+    directory = state / "studies" / study / "trials" / str(trial) / str(attempt)
+    return [path for path in (directory / "log.1", directory / "log") if path.exists()]
+
+
+def tail(state: Path, study: str, trial: int, attempt: int, count: int) -> list[str]:
+    """The last `count` lines of an attempt's output; of a progress bar only its newest state."""
+    lines: list[str] = []
+    for path in reversed(log_files(state, study, trial, attempt)):
+        lines = [*_last_lines(path, count - len(lines)), *lines]
+        if len(lines) >= count:
+            break
+    return lines
+
+
+def _last_lines(path: Path, count: int) -> list[str]:
+    """Read from the end, block by block: logs may hold tens of megabytes."""
+    if count <= 0:
+        return []
+    with path.open("rb") as file:
+        position = file.seek(0, 2)
+        block = b""
+        while position > 0 and block.count(b"\n") <= count:
+            step = min(_CHUNK, position)
+            position -= step
+            file.seek(position)
+            block = file.read(step) + block
+    return [clean(line) for line in block.splitlines()[-count:]] if b"\r" not in block else _drawn(block, count)
+
+
+def _drawn(block: bytes, count: int) -> list[str]:
+    return [clean(line.rsplit(b"\r", 1)[-1]) for line in block.replace(b"\r\n", b"\n").split(b"\n") if line][-count:]
+
+
+def clean(line: bytes) -> str:
+    """Text that is safe for a terminal: what isn't printable is shown, not obeyed."""
+    text = line.decode(errors="replace").rstrip("\r\n")
+    return "".join(c if c.isprintable() or c == "\t" else f"\\x{ord(c):02x}" for c in text)
+
+
+def follow(path: Path) -> Iterator[str]:
+    """What is appended to a file from now on, as whole lines; yields an empty string when there is nothing new."""
+    rest = b""
+    with path.open("rb") as file:
+        file.seek(0, 2)
+        while True:
+            block = file.read(_CHUNK)
+            if not block:
+                yield ""
+                continue
+            *whole, rest = (rest + block).split(b"\n")
+            yield from (f"{clean(line.rsplit(chr(13).encode(), 1)[-1])}\n" for line in whole)

@@ -1,0 +1,89 @@
+"""How facts are written for people: durations, values, tables; and JSON for scripts."""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+def print_json(data: object) -> None:
+    """One JSON document on stdout."""
+    print(json.dumps(data, indent=2, allow_nan=False))
+
+
+def duration(seconds: float | None) -> str:
+    """A duration as people say it: `11s`, `2m41s`, `1h12m`, `3d04h`; `-` where unknown.
+
+    >>> [duration(s) for s in (0.62, 11.4, 161, 4320, 273600, None)]
+    ['0.6s', '11s', '2m41s', '1h12m', '3d04h', '-']
+    """
+    if seconds is None:
+        return "-"
+    if seconds < 9.95:
+        return f"{seconds:.1f}s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    if whole < 86400:
+        return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+    return f"{whole // 86400}d{whole % 86400 // 3600:02d}h"
+
+
+def value(number: float | None) -> str:
+    """A metric in at most six significant digits; `-` where there is none."""
+    return "-" if number is None else f"{number:.6g}"
+
+
+def scalar(item: object) -> str:
+    """A parameter's value, short.
+
+    >>> [scalar(x) for x in (0.0016349, 5, "avg", True, 0.93)]
+    ['0.00163', '5', 'avg', 'true', '0.93']
+    """
+    if isinstance(item, bool):
+        return str(item).lower()
+    return f"{item:.3g}" if isinstance(item, float) else str(item)
+
+
+def configuration(values: Mapping[str, object]) -> str:
+    """A configuration on one line: `name=value name=value`."""
+    return " ".join(f"{name}={scalar(item)}" for name, item in values.items())
+
+
+def local_time(text: str | None) -> str:
+    """An RFC 3339 time as HH:MM:SS of this machine's clock; `-` where unknown."""
+    return "-" if text is None else f"{datetime.fromisoformat(text).astimezone():%H:%M:%S}"
+
+
+def device_label(device: Mapping[str, Any]) -> str:
+    """What people call a device: `gpu0`, `cpu-1`."""
+    uuid = str(device["uuid"])
+    return uuid if uuid.startswith("cpu-") else f"gpu{device['index']}"
+
+
+def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> None:
+    """Columns as wide as they need; a terminal's width is kept, a file's or pipe's is endless."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    on_the_right = set(right)
+    for index, title in enumerate(header):
+        justify: Any = "right" if index in on_the_right else "left"
+        table.add_column(title, justify=justify, no_wrap=True, overflow="ellipsis")
+    for row in rows:
+        table.add_row(*row)
+    print_wide(table)
+
+
+def print_wide(renderable: "RenderableType") -> None:
+    """Print for a terminal of its width, or for a file or pipe in full."""
+    from rich.console import Console
+
+    is_terminal = sys.stdout.isatty()
+    Console(highlight=False, markup=False, width=None if is_terminal else 1000).print(renderable, crop=is_terminal)

@@ -1,0 +1,142 @@
+"""What `cnnbo run` prints: a line per trial that ended, a heartbeat when nothing does, and a farewell."""
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from cnnbo import __version__
+from cnnbo.cli import output
+
+QUIET_S = 300.0
+"""After so many seconds without a line there is a heartbeat."""
+
+LOG_LINES_SHOWN = 5
+
+
+class Report:
+    """Tells the course of one study, line by line.
+
+    Args:
+        shown: the `show` object at the beginning.
+        devices: the daemon's devices.
+        say: takes one line.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        shown: Mapping[str, Any],
+        devices: list[dict[str, Any]],
+        say: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._study = dict(shown)
+        self._labels = {str(device["uuid"]): output.device_label(device) for device in devices}
+        self._say = say
+        self._clock = clock
+        self._last_line = clock()
+        self._best = shown["best_trial"]
+
+    @property
+    def study(self) -> dict[str, Any]:
+        """The newest study object."""
+        return self._study
+
+    def hello(self, data_dir: str | None, outcome: str) -> None:
+        """Say what was submitted, and what is known of it already."""
+        study = self._study
+        kind = {"trieste": "bo (trieste)"}.get(study["optimizer"], study["optimizer"])
+        data = [] if data_dir is None else [Path(data_dir).name]
+        parts = [
+            f"{study['evaluations']} trials",
+            kind,
+            *data,
+            f"seed {study['seed']}",
+            " ".join(self._labels.values()),
+        ]
+        self._line(f"cnnbo {__version__}  study {study['name']}: {', '.join(parts)}")
+        if outcome != "created":
+            best = (
+                "" if study["best"] is None else f", best {output.value(study['best_value'])} (#{study['best_trial']})"
+            )
+            self._line(f"{study['finished']} of {study['evaluations']} finished{best}, {outcome}")
+
+    def take(self, topic: str, body: Mapping[str, Any] | None) -> None:
+        """Take a piece of news."""
+        if topic == f"study/{self._study['name']}" and body is not None:
+            self._study = dict(body)
+        elif topic == "event" and body is not None and "trial" in body:
+            self._trial(body)
+
+    def beat(self) -> None:
+        """Say where things stand if nothing was said for long."""
+        if self._clock() - self._last_line < QUIET_S:
+            return
+        study = self._study
+        eta = "" if study["eta_s"] is None else f", about {output.duration(study['eta_s'])} left"
+        self._timed(f"{study['finished']} of {study['evaluations']} finished, {study['running']} running{eta}")
+
+    def _trial(self, news: Mapping[str, Any]) -> None:
+        kind = str(news["event"]).removeprefix("trial_")
+        if kind == "started":
+            if news["note"] and news["attempt"] == 1:
+                self._timed(f"#{news['trial']:<3} takes a Sobol point in place of a proposal: {news['note']}")
+            return
+        device = self._labels.get(str(news["device"]), str(news["device"]))
+        head = f"#{news['trial']:<3} {device:<6}{output.duration(news['duration_s']):>7}"
+        self._timed(f"{head}  {self._outcome(kind, news)}")
+        if kind == "complete" and news["best_trial"] == news["trial"]:
+            self._line(f"         {output.configuration(news['configuration'])}")
+
+    def _outcome(self, kind: str, news: Mapping[str, Any]) -> str:
+        if kind == "complete":
+            is_best = news["best_trial"] == news["trial"]
+            default = "  your defaults" if news["source"] == "start" else ""
+            return f"{self._study['metric']} {output.value(news['value'])}{'  BEST' if is_best else ''}{default}"
+        best = "" if news["best_value"] is None else f"   best {output.value(news['best_value'])} #{news['best_trial']}"
+        why = f": {news['message']}" if news["message"] else ""
+        if kind == "failed":
+            return f"{news['failure']}{why}{best}"
+        again = " (runs again)" if kind in ("interrupted", "device_lost") else ""
+        return f"{kind}{why}{again}"
+
+    def goodbye(self) -> None:
+        """Say how the study ended and what to do next."""
+        study = self._study
+        name = study["name"]
+        cost = "" if not study["cost"] else f", {study['cost']:.2f}"
+        tally = f"{study['finished']} trials, {study['failed']} failed, {output.duration(study['spent_s'])}{cost}"
+        if study["best"] is None:
+            self._timed(f"{study['state']}: no trial gave a value; {tally}")
+            self._line(f"         next: cnnbo trials {name} --failed")
+            return
+        best = f"best {output.value(study['best_value'])} (#{study['best_trial']})"
+        why = {"budget": ", budget reached", "space_exhausted": ", every configuration tried"}.get(study["reason"], "")
+        self._timed(f"{study['state']}: {best}, {tally}{why}")
+        self._line(f"         next: cnnbo best {name} --format flags")
+
+    def _timed(self, text: str) -> None:
+        self._line(f"{time.strftime('%H:%M:%S')} {text}")
+
+    def _line(self, text: str) -> None:
+        self._last_line = self._clock()
+        self._say(text)
+
+
+def crash_report(
+    study: Mapping[str, Any], trials: list[dict[str, Any]], state: Path, interpreter: str | None
+) -> list[str]:
+    """What to say when equal crashes paused a study."""
+    from cnnbo.cli.logfiles import tail
+
+    crashed = [trial for trial in trials if trial["failure"] == "crashed"]
+    last = max(crashed, key=lambda trial: str(trial["attempts"][-1]["ended"]))
+    name = study["name"]
+    lines = [f"{name} paused: {len(crashed)} trials crashed the same way ({last['message']})"]
+    attempt = len(last["attempts"])
+    lines += [f"  | {line}" for line in tail(state, name, last["id"], attempt, LOG_LINES_SHOWN)]
+    if interpreter is not None:
+        lines.append(f"They ran with {interpreter}. If that is the wrong one, set trial.python to the right one.")
+    lines.append(f"Mend the cause, then: cnnbo resume {name}     (whole log: cnnbo logs {name} {last['id']})")
+    return lines

@@ -1,0 +1,212 @@
+"""The control socket: JSON lines in, JSON lines out; the command line's way to the daemon, with or without a broker.
+
+A request is `{"verb", "transaction", "args"}`; its response is `{"transaction", "status", "data", "error"}`, whose
+status is `ok` or `error`. `follow` answers with the study, and goes on with `{"topic", "body"}` for each piece of news.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import pwd
+import socket
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cnnbo.daemon.handler import Handler
+from cnnbo.daemon.sinks.base import Delivery, Message
+from cnnbo.scheduler.errors import CnnboError, ConfigurationError, RequestError
+
+log = logging.getLogger(__name__)
+
+SOCKET_NAME = "control.sock"
+MAX_REQUEST_BYTES = 4 * 1024 * 1024
+"""Longest request line; a study file with its caller's environment is far below."""
+
+FOLLOWER_BACKLOG = 1000
+"""News kept for a follower that does not read; progress beyond that is dropped, then the follower."""
+
+_UCRED = struct.Struct("3i")  # pid, uid, gid of SO_PEERCRED
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who is at the other end of the socket."""
+
+    uid: int
+
+    @property
+    def name(self) -> str:
+        """The user's name, or the number where the box doesn't know it."""
+        try:
+            return pwd.getpwuid(self.uid).pw_name
+        except KeyError:
+            return str(self.uid)
+
+    @property
+    def may_run_commands(self) -> bool:
+        """Whether commands of this user may run as the daemon's user: its own, or root."""
+        return self.uid in (0, os.getuid())
+
+
+class FollowSink:
+    """Hands the news to whoever follows a study through the control socket."""
+
+    def __init__(self) -> None:
+        self._followers: dict[asyncio.Queue[Message | None], str] = {}
+
+    def publish(self, message: Message) -> None:
+        """Put the message into the queue of everybody it concerns."""
+        for queue, study in list(self._followers.items()):
+            if not _concerns(message, study):
+                continue
+            if queue.qsize() < FOLLOWER_BACKLOG:
+                queue.put_nowait(message)
+            elif message.delivery is not Delivery.PROGRESS:
+                # It reads nothing: better no news than a gap that looks like calm.
+                del self._followers[queue]
+                queue.put_nowait(None)
+
+    async def run(self) -> None:
+        """Nothing to deliver by itself: followers take their news."""
+        await asyncio.Event().wait()
+
+    async def follow(self, study: str) -> AsyncIterator[Message]:
+        """The news about a study from now on."""
+        queue: asyncio.Queue[Message | None] = asyncio.Queue()
+        self._followers[queue] = study
+        try:
+            while (message := await queue.get()) is not None:
+                yield message
+        finally:
+            self._followers.pop(queue, None)
+
+
+def _concerns(message: Message, study: str) -> bool:
+    if message.topic == "event":
+        return message.body is not None and message.body.get("study") == study
+    return message.topic == f"study/{study}" or message.topic.startswith(f"study/{study}/")
+
+
+@asynccontextmanager
+async def socket_path(state: Path, name: str = SOCKET_NAME) -> AsyncIterator[str]:
+    """A path to the socket that is short enough for the kernel's 107 bytes, however deep the state folder lies."""
+    directory = os.open(state, os.O_PATH | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{directory}/{name}"
+    finally:
+        os.close(directory)
+
+
+class ControlServer:
+    """Listens on the control socket and hands requests to the handler."""
+
+    def __init__(self, state: Path, handler: Handler, follow: FollowSink) -> None:
+        self._state = state
+        self._handler = handler
+        self._follow = follow
+        self._connections: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        """Accept requests while the block runs."""
+        (self._state / SOCKET_NAME).unlink(missing_ok=True)  # a dead daemon's; the state lock is ours
+        async with socket_path(self._state) as path:
+            mask = os.umask(0o177)  # nobody else may connect, not even for a moment
+            try:
+                server = await asyncio.start_unix_server(self._serve, path, limit=MAX_REQUEST_BYTES)
+            finally:
+                os.umask(mask)
+        try:
+            yield
+        finally:
+            server.close()
+            for connection in self._connections:
+                connection.cancel()
+            (self._state / SOCKET_NAME).unlink(missing_ok=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections.add(task)
+        try:
+            peer = _peer(writer)
+            while line := await reader.readline():
+                await self._answer(line, peer, writer)
+        except (ConnectionError, ValueError) as error:
+            # The client is gone, or sent a line longer than any request.
+            log.info("control connection ended: %s", error)
+        except asyncio.CancelledError:
+            pass  # the daemon stops
+        finally:
+            self._connections.discard(task)
+            writer.close()
+
+    async def _answer(self, line: bytes, peer: Peer, writer: asyncio.StreamWriter) -> None:
+        request = _parse(line)
+        transaction = request.get("transaction")
+        try:
+            verb, args = str(request.get("verb")), request.get("args") or {}
+            if not isinstance(args, dict):
+                raise RequestError("args must be an object of the request.")
+            if verb == "follow":
+                await self._stream(str(args.get("study")), transaction, writer)
+                return
+            response = _ok(transaction, await self._handler.handle(verb, args, peer))
+        except CnnboError as error:
+            response = _error(transaction, error)
+        except Exception as error:
+            log.exception("a bug in cnnbo: %s failed", request.get("verb"))
+            response = _error(transaction, RequestError(f"a bug in cnnbo: {error!r}; see the daemon's log."))
+        await _send(writer, response)
+
+    async def _stream(self, study: str, transaction: object, writer: asyncio.StreamWriter) -> None:
+        news = self._follow.follow(study)
+        waiting = asyncio.ensure_future(anext(news))
+        await asyncio.sleep(0)  # the follower is registered before the state is read: no gap between the two
+        try:
+            await _send(writer, _ok(transaction, self._handler.show(study)))
+            while True:
+                message = await waiting
+                waiting = asyncio.ensure_future(anext(news))
+                await _send(writer, {"topic": message.topic, "body": message.body})
+        except StopAsyncIteration:
+            return
+        finally:
+            waiting.cancel()
+            with suppress(asyncio.CancelledError, StopAsyncIteration):
+                await waiting
+            await news.aclose()  # type: ignore[attr-defined]
+
+
+def _peer(writer: asyncio.StreamWriter) -> Peer:
+    connection: socket.socket = writer.get_extra_info("socket")
+    _, uid, _ = _UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+    return Peer(uid)
+
+
+def _parse(line: bytes) -> dict[str, Any]:
+    try:
+        request = json.loads(line)
+    except ValueError:
+        return {}
+    return request if isinstance(request, dict) else {}
+
+
+def _ok(transaction: object, data: object) -> dict[str, object]:
+    return {"transaction": transaction, "status": "ok", "data": data, "error": None}
+
+
+def _error(transaction: object, error: CnnboError) -> dict[str, object]:
+    # Which of the two exit codes the command line should use travels with the sentence.
+    data = {"configuration": isinstance(error, ConfigurationError)}
+    return {"transaction": transaction, "status": "error", "data": data, "error": str(error)}
+
+
+async def _send(writer: asyncio.StreamWriter, line: object) -> None:
+    writer.write(json.dumps(line).encode() + b"\n")
+    await writer.drain()

@@ -1,0 +1,180 @@
+"""One request handler behind every door: what each verb does."""
+
+import asyncio
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from cnnbo.daemon import messages
+from cnnbo.daemon.shell import Shell
+from cnnbo.models.registry import find_model
+from cnnbo.scheduler.codec import decode_value
+from cnnbo.scheduler.errors import ConfigurationError, RequestError
+from cnnbo.scheduler.events import (
+    StudyAmended,
+    StudyArchived,
+    StudyCancelled,
+    StudyCreated,
+    StudyPaused,
+    StudyResumed,
+)
+from cnnbo.scheduler.optimizers.registry import missing_extra
+from cnnbo.scheduler.spec import StudySpec, fixed_differences
+from cnnbo.scheduler.study import Study, StudyState
+
+if TYPE_CHECKING:
+    from cnnbo.daemon.control import Peer
+
+
+class Handler:
+    """Carries out requests on the shell.
+
+    Args:
+        shell: what is asked and ordered.
+        facts: what `status` says of the daemon itself, made at each call: `daemon` and `mqtt`.
+        now: seconds since the epoch.
+    """
+
+    def __init__(self, shell: Shell, facts: Callable[[], dict[str, object]], now: Callable[[], float]) -> None:
+        self._shell = shell
+        self._facts = facts
+        self._now = now
+
+    async def handle(self, verb: str, args: Mapping[str, Any], peer: "Peer") -> object:
+        """Carry out one request.
+
+        Returns:
+            JSON data for the response.
+
+        Raises:
+            RequestError, ConfigurationError: a sentence for whoever asked.
+        """
+        match verb:
+            case "ping":
+                return {}
+            case "status":
+                return self.status()
+            case "devices":
+                return self._shell.device_objects()
+            case "show":
+                return self.show(_study_name(args))
+            case "submit":
+                return await self._submit(args, peer)
+            case "pause":
+                return await self._apply(args, lambda at: StudyPaused(at, bool(args.get("now"))))
+            case "resume":
+                return await self._apply(args, StudyResumed)
+            case "cancel":
+                return await self._apply(args, StudyCancelled)
+            case "archive":
+                return await self._apply(args, StudyArchived)
+            case "delete":
+                await self._shell.delete(_study_name(args))
+                return {}
+            case _:
+                raise RequestError(f"the daemon knows no request {verb!r}; it may be older than this command line.")
+
+    def status(self) -> dict[str, object]:
+        """What `status --json` prints."""
+        studies = [messages.study_object(study, self._now()) for study in self._shell.studies if not study.is_archived]
+        return {**self._facts(), "devices": self._shell.device_objects(), "studies": studies}
+
+    def show(self, name: str) -> dict[str, object]:
+        """What `show NAME --json` prints."""
+        study = self._shell.study(name)
+        # A study at rest shows the figures of its last event, which are those of its retained topic.
+        return messages.show_object(study, self._now() if study.ended_at is None else study.ended_at)
+
+    async def _apply(
+        self,
+        args: Mapping[str, Any],
+        event: Callable[[float], StudyPaused | StudyResumed | StudyCancelled | StudyArchived],
+    ) -> dict[str, object]:
+        name = _study_name(args)
+        self._shell.study(name)
+        await self._shell.submit(name, event(self._now()))
+        return self.show(name)
+
+    # -- submit -------------------------------------------------------------------------------------------------------
+
+    async def _submit(self, args: Mapping[str, Any], peer: "Peer") -> dict[str, object]:
+        """Begin a study, or go on with the one of that name; `outcome` says which."""
+        spec = _decode_spec(args.get("spec"))
+        if spec.command and not peer.may_run_commands:
+            raise RequestError(
+                f"trials would run as the daemon's user, so commands are taken from that user or root only, not from "
+                f"{peer.name}; run a daemon of your own: cnnbo run with --state DIR."
+            )
+        spec = replace(spec, origin=replace(spec.origin, owner=peer.name))
+        known = {study.name: study for study in self._shell.studies}
+        if spec.name in known:
+            outcome = await self._go_on(known[spec.name], spec)
+        else:
+            outcome = await self._begin(spec)
+        return {"outcome": outcome, **self.show(spec.name)}
+
+    async def _begin(self, spec: StudySpec) -> str:
+        self._check_means(spec)
+        await prepare_data(spec)
+        initial = max(spec.space.dimension + 1, len(self._shell.devices)) if spec.initial is None else spec.initial
+        spec = replace(spec, initial=initial)
+        await self._shell.submit(spec.name, StudyCreated(self._now(), spec))
+        return "created"
+
+    def _check_means(self, spec: StudySpec) -> None:
+        """Refuse what can't be carried out here, all mistakes at once."""
+        problems = []
+        if sentence := missing_extra(spec.optimizer):
+            problems.append(sentence)
+        if spec.budget.energy_kwh is not None:
+            problems.append(
+                "budget.energy_kwh: the energy of these devices is not measured; use budget.cost or budget.wall_clock."
+            )
+        if problems:
+            raise ConfigurationError(problems)
+
+    async def _go_on(self, study: Study, spec: StudySpec) -> str:
+        differing = fixed_differences(study.spec, spec)
+        amended = replace(spec, initial=study.spec.initial, origin=study.spec.origin)
+        if differing or amended != study.spec or study.is_archived or study.state is StudyState.CANCELLED:
+            # The study itself says what may change and what to do otherwise.
+            await self._shell.submit(study.name, StudyAmended(self._now(), amended))
+        if self._shell.study(study.name).state is StudyState.PAUSED:
+            await self._shell.submit(study.name, StudyResumed(self._now()))
+            return "resumed"
+        return "finished" if self._shell.study(study.name).state.is_ended else "going on"
+
+
+def _study_name(args: Mapping[str, Any]) -> str:
+    name = args.get("study")
+    if not isinstance(name, str):
+        raise RequestError("the request names no study.")
+    return name
+
+
+def _decode_spec(data: object) -> StudySpec:
+    try:
+        spec = decode_value(StudySpec, data)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RequestError(f"the study in the request can't be read ({error}); is this command line newer?") from error
+    assert isinstance(spec, StudySpec)
+    return spec
+
+
+async def prepare_data(spec: StudySpec) -> None:
+    """Check and cache the data of a built-in model, in a process of its own.
+
+    Raises:
+        ConfigurationError: what is wrong with the data.
+    """
+    model = None if spec.model is None else find_model(spec.model)
+    if model is None or model.prepare is None or spec.data_dir is None:
+        return
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-P", "-m", model.prepare, spec.data_dir,
+        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    _, errors = await process.communicate()
+    if process.returncode:
+        raise ConfigurationError(errors.decode(errors="replace").strip().splitlines() or ["the data can't be used."])

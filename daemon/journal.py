@@ -1,0 +1,359 @@
+"""The journal: SQLite, one append-only table of events as the truth, and tables that people can query beside it.
+
+Every event is committed (WAL, synchronous FULL) before it is acted on, together with the rows that follow from it.
+One thread owns the connection; the event loop awaits it and never touches SQLite itself.
+"""
+
+import asyncio
+import json
+import logging
+import shutil
+import sqlite3
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from cnnbo.daemon.messages import rfc3339
+from cnnbo.scheduler.codec import FORMAT_VERSION, decode_event, encode_event
+from cnnbo.scheduler.errors import CnnboError, ConfigurationError
+from cnnbo.scheduler.events import Event
+from cnnbo.scheduler.study import Study
+from cnnbo.scheduler.trial import Trial
+
+log = logging.getLogger(__name__)
+P = ParamSpec("P")
+T = TypeVar("T")
+
+JOURNAL_NAME = "journal.sqlite"
+RESERVE_NAME = "reserve"
+RESERVE_BYTES = 16 * 1024 * 1024
+"""Disk space kept aside, so that results of running trials can still be journalled when the disk is full."""
+
+_SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE study (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL,
+    created TEXT NOT NULL,
+    deleted TEXT,
+    state TEXT NOT NULL,
+    reason TEXT,
+    archived INTEGER NOT NULL,
+    owner TEXT NOT NULL,
+    evaluations INTEGER NOT NULL,
+    finished INTEGER NOT NULL,
+    best_trial INTEGER,
+    best_value REAL
+);
+CREATE UNIQUE INDEX study_name ON study (name) WHERE deleted IS NULL;
+CREATE TABLE event (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    study INTEGER NOT NULL REFERENCES study (id),
+    at TEXT NOT NULL,
+    type TEXT NOT NULL,
+    format INTEGER NOT NULL,
+    body TEXT NOT NULL
+);
+CREATE INDEX event_study ON event (study, seq);
+CREATE TRIGGER event_is_never_changed BEFORE UPDATE ON event
+    BEGIN SELECT RAISE (ABORT, 'the event table is append-only'); END;
+CREATE TRIGGER event_is_never_removed BEFORE DELETE ON event
+    BEGIN SELECT RAISE (ABORT, 'the event table is append-only'); END;
+CREATE TABLE trial (
+    study INTEGER NOT NULL REFERENCES study (id),
+    id INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    value REAL,
+    failure TEXT,
+    source TEXT NOT NULL,
+    configuration TEXT NOT NULL,
+    message TEXT NOT NULL,
+    PRIMARY KEY (study, id)
+) WITHOUT ROWID;
+CREATE TABLE attempt (
+    study INTEGER NOT NULL,
+    trial INTEGER NOT NULL,
+    n INTEGER NOT NULL,
+    device TEXT NOT NULL,
+    started TEXT NOT NULL,
+    ended TEXT,
+    outcome TEXT,
+    PRIMARY KEY (study, trial, n)
+) WITHOUT ROWID;
+CREATE TABLE device (uuid TEXT PRIMARY KEY, seen TEXT NOT NULL, body TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+
+class JournalFullError(CnnboError):
+    """The disk is full and the reserve is spent; the event is not journalled and must be tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredStudy:
+    """A study as the journal holds it.
+
+    Attributes:
+        key: its row, stable over its life; names may be used again after a deletion.
+        study: rebuilt from its events.
+    """
+
+    key: int
+    study: Study
+
+
+def _connect(path: Path, read_only: bool = False) -> sqlite3.Connection:
+    # isolation_level None: transactions are begun and ended by hand, where they can be seen.
+    uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=10)
+    connection.execute("PRAGMA foreign_keys = ON")
+    return connection
+
+
+def _check_format(connection: sqlite3.Connection, path: Path) -> None:
+    row = connection.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
+    found = int(row[0])
+    if found > FORMAT_VERSION:
+        raise ConfigurationError(
+            f"{path}: this journal is of a newer cnnbo (format {found}, this one reads up to {FORMAT_VERSION}); "
+            "install that version again, or start with another --state folder."
+        )
+
+
+def _read_studies(connection: sqlite3.Connection) -> list[StoredStudy]:
+    keys = [key for (key,) in connection.execute("SELECT id FROM study WHERE deleted IS NULL ORDER BY id")]
+    return [StoredStudy(key, Study.replay(_read_events(connection, key))) for key in keys]
+
+
+def _read_events(connection: sqlite3.Connection, key: int) -> list[Event]:
+    rows = connection.execute("SELECT body FROM event WHERE study = ? ORDER BY seq", (key,))
+    return [decode_event(json.loads(body)) for (body,) in rows]
+
+
+def read_journal(state: Path) -> tuple[list[StoredStudy], list[dict[str, object]]]:
+    """Read studies and last known devices of a state folder without a daemon; changes nothing.
+
+    Raises:
+        ConfigurationError: the file is no journal, or one of a newer version.
+    """
+    path = state / JOURNAL_NAME
+    if not path.exists():
+        return [], []
+    try:
+        with closing(_connect(path, read_only=True)) as connection:
+            _check_format(connection, path)
+            devices = [json.loads(body) for (body,) in connection.execute("SELECT body FROM device ORDER BY uuid")]
+            return _read_studies(connection), devices
+    except sqlite3.DatabaseError as error:
+        raise ConfigurationError(_unreadable(path, error)) from error
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    return f"{path}: can't be read as a journal ({error}); restore it from a backup, or use another --state folder."
+
+
+class Journal:
+    """The one writer of a state folder's journal; its methods run in its thread and are awaited.
+
+    Attributes:
+        is_full: whether the disk was full and the reserve had to be used; no new trial should start until it's back.
+    """
+
+    def __init__(self, state: Path) -> None:
+        self._path = state / JOURNAL_NAME
+        self._reserve = state / RESERVE_NAME
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
+        self._connection: sqlite3.Connection | None = None
+        self.is_full = False
+
+    async def _in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        future = asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(*args, **kwargs))
+        # A commit that has begun ends as it will: a cancelled waiter must not leave others guessing.
+        return await asyncio.shield(future)
+
+    async def open(self) -> list[StoredStudy]:
+        """Open or create the journal and rebuild its studies, deleted ones left out.
+
+        Raises:
+            ConfigurationError: the file can't be used, with the reason.
+        """
+        return await self._in_thread(self._open)
+
+    def _open(self) -> list[StoredStudy]:
+        try:
+            self._connection = _connect(self._path)
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = FULL")
+            self._create_schema()
+            _check_format(self._connection, self._path)
+            self._path.chmod(0o600)  # it holds callers' environments
+            self._restore_reserve()
+            return _read_studies(self._connection)
+        except (sqlite3.DatabaseError, ValueError) as error:
+            raise ConfigurationError(_unreadable(self._path, error)) from error
+
+    def _create_schema(self) -> None:
+        connection = self._db
+        if connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'meta'").fetchone()[0]:
+            return
+        version = f"INSERT INTO meta VALUES ('format', '{FORMAT_VERSION}');"
+        connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} {version} COMMIT;")
+
+    @property
+    def _db(self) -> sqlite3.Connection:
+        assert self._connection is not None, "the journal is not open"
+        return self._connection
+
+    async def create(self, event: Event, study: Study) -> int:
+        """Journal the first event of a new study; returns its key."""
+        return await self._in_thread(self._write, lambda: self._insert_study(event, study))
+
+    async def append(self, key: int, event: Event, before: Study, after: Study) -> None:
+        """Journal an event, and what the study became by it, in one transaction.
+
+        Raises:
+            JournalFullError: no space is left, even with the reserve freed.
+        """
+        known = {trial.id: trial for trial in before.trials}
+        changed = [trial for trial in after.trials if known.get(trial.id) is not trial]
+        await self._in_thread(self._write, lambda: self._insert_event(key, event, after, changed))
+
+    async def delete(self, key: int, at: float) -> None:
+        """Free the name of a study; its events stay for the record."""
+
+        def mark() -> None:
+            self._db.execute("UPDATE study SET deleted = ? WHERE id = ?", (rfc3339(at), key))
+
+        await self._in_thread(self._write, mark)
+
+    async def save_devices(self, devices: Sequence[dict[str, object]], at: float) -> None:
+        """Keep the devices as last seen, for `status` without a daemon."""
+
+        def replace_all() -> None:
+            self._db.execute("DELETE FROM device")
+            rows = [(device["uuid"], rfc3339(at), json.dumps(device)) for device in devices]
+            self._db.executemany("INSERT INTO device VALUES (?, ?, ?)", rows)
+
+        await self._in_thread(self._write, replace_all)
+
+    async def look_at_disk(self) -> None:
+        """Set `is_full` by the space there is: the reserve must stand, and as much again be free for trials' files."""
+        was_full = self.is_full
+        await self._in_thread(self._restore_reserve)
+        if self.is_full and not was_full:
+            log.error("%s: the disk is almost full; no new trial starts until there is space.", self._path.parent)
+        if was_full and not self.is_full:
+            log.warning("%s: there is space again; trials start again.", self._path.parent)
+
+    async def close(self) -> None:
+        """Finish what is queued and close the file."""
+        await self._in_thread(self._close)
+        self._thread.shutdown(wait=False)  # nothing is queued any more; waiting here would block the event loop
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+
+    # -- in the thread ------------------------------------------------------------------------------------------------
+
+    def _write(self, work: Callable[[], T]) -> T:
+        """Run `work` in one transaction; a full disk frees the reserve and tries once more."""
+        try:
+            return self._transact(work)
+        except sqlite3.OperationalError as error:
+            if not _is_full(error):
+                raise
+            self.is_full = True
+            log.error("%s: the disk is full; no new trial starts until there is space again.", self._path.parent)
+            self._reserve.unlink(missing_ok=True)
+        try:
+            return self._transact(work)
+        except sqlite3.OperationalError as error:
+            if _is_full(error):
+                raise JournalFullError(
+                    f"{self._path.parent}: the disk is full and a result waits to be journalled; free some space."
+                ) from error
+            raise
+
+    def _transact(self, work: Callable[[], T]) -> T:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            result = work()
+            self._db.execute("COMMIT")
+        except BaseException:
+            # A failed COMMIT may have rolled back already.
+            with suppress(sqlite3.OperationalError):
+                self._db.execute("ROLLBACK")
+            raise
+        return result
+
+    def _restore_reserve(self) -> None:
+        """Set the reserve aside, with real blocks: a sparse file would hold nothing."""
+        free = shutil.disk_usage(self._path.parent).free
+        stands = self._reserve.exists() and self._reserve.stat().st_size == RESERVE_BYTES
+        self.is_full = free < (RESERVE_BYTES if stands else 2 * RESERVE_BYTES)
+        if stands or self.is_full:
+            return
+        try:
+            self._reserve.write_bytes(bytes(RESERVE_BYTES))
+        except OSError:
+            self._reserve.unlink(missing_ok=True)
+            self.is_full = True
+
+    def _insert_study(self, event: Event, study: Study) -> int:
+        columns = _study_columns(study)
+        names = ", ".join(columns)
+        marks = ", ".join("?" for _ in columns)
+        cursor = self._db.execute(f"INSERT INTO study ({names}) VALUES ({marks})", tuple(columns.values()))
+        assert cursor.lastrowid is not None
+        self._insert_event(cursor.lastrowid, event, study, study.trials)
+        return cursor.lastrowid
+
+    def _insert_event(self, key: int, event: Event, study: Study, changed: Sequence[Trial]) -> None:
+        self._db.execute(
+            "INSERT INTO event (study, at, type, format, body) VALUES (?, ?, ?, ?, ?)",
+            (key, rfc3339(event.at), type(event).__name__, FORMAT_VERSION, json.dumps(encode_event(event))),
+        )
+        columns = _study_columns(study)
+        sets = ", ".join(f"{name} = ?" for name in columns)
+        self._db.execute(f"UPDATE study SET {sets} WHERE id = ?", (*columns.values(), key))
+        self._db.executemany(
+            "INSERT OR REPLACE INTO trial VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [_trial_row(key, trial) for trial in changed],
+        )
+        self._db.executemany(
+            "INSERT OR REPLACE INTO attempt VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [
+                (key, trial.id, a.n, a.device, rfc3339(a.started), rfc3339(a.ended), a.outcome)
+                for trial in changed
+                for a in trial.attempts
+            ],
+        )
+
+
+def _study_columns(study: Study) -> dict[str, object]:
+    best = study.incumbent
+    return {
+        "name": study.name,
+        "created": rfc3339(study.created_at),
+        "state": str(study.state),
+        "reason": study.reason,
+        "archived": int(study.is_archived),
+        "owner": study.spec.origin.owner,
+        "evaluations": study.spec.evaluations,
+        "finished": study.finished,
+        "best_trial": None if best is None else best.id,
+        "best_value": None if best is None else best.value,
+    }
+
+
+def _trial_row(key: int, trial: Trial) -> tuple[object, ...]:
+    failure = None if trial.failure is None else str(trial.failure)
+    configuration = json.dumps(dict(trial.configuration))
+    return (key, trial.id, str(trial.state), trial.value, failure, str(trial.source), configuration, trial.message)
+
+
+def _is_full(error: sqlite3.OperationalError) -> bool:
+    return error.sqlite_errorcode in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR)

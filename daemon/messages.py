@@ -1,0 +1,208 @@
+"""The objects that people script against, made from a study: `show --json`, topics, and the events people read.
+
+DESIGN: times are RFC 3339 UTC, unknown is null, ids count from 1; keys are only ever added.
+"""
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from cnnbo.daemon.devices.base import Device, Sample
+from cnnbo.daemon.executors.base import Progress
+from cnnbo.daemon.sinks.base import Delivery, Message
+from cnnbo.scheduler.budget import SECONDS_PER_HOUR, device_seconds, study_cost
+from cnnbo.scheduler.study import Study
+from cnnbo.scheduler.trial import Attempt, Trial, TrialState
+
+STUDY_SCHEMA = "cnnbo.study/1"
+TRIAL_SCHEMA = "cnnbo.trial/1"
+DEVICE_SCHEMA = "cnnbo.device/1"
+PROGRESS_SCHEMA = "cnnbo.progress/1"
+EVENT_SCHEMA = "cnnbo.event/1"
+INFO_SCHEMA = "cnnbo.info/1"
+
+
+def rfc3339(at: float | None) -> str | None:
+    """Seconds since the epoch as RFC 3339 UTC with milliseconds."""
+    if at is None:
+        return None
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def is_json(value: object) -> bool:
+    """Whether a scalar can stand in JSON: NaN and infinity can't."""
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def finite(value: float | None) -> float | None:
+    """The number, or None where JSON could not hold it."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def eta_s(study: Study, now: float) -> float | None:
+    """Seconds until the last evaluation, from the median trial and today's parallelism; None where unknown."""
+    durations = [trial.duration_s for trial in study.trials if trial.state is TrialState.COMPLETE]
+    known = [duration for duration in durations if duration is not None]
+    if study.state.is_ended:
+        return 0.0
+    if not known or not study.running:
+        return None
+    median = statistics.median(known)
+    waiting = study.spec.evaluations - study.finished - len(study.running)
+    left = [max(0.0, median - (now - trial.attempts[-1].started)) for trial in study.running]
+    return (max(0, waiting) * median + sum(left)) / len(study.running)
+
+
+def attempt_object(attempt: Attempt) -> dict[str, object]:
+    """One entry of a trial's `attempts`."""
+    return {
+        "n": attempt.n,
+        "device": attempt.device,
+        "started": rfc3339(attempt.started),
+        "ended": rfc3339(attempt.ended),
+        "outcome": attempt.outcome,
+    }
+
+
+def trial_object(study: Study, trial: Trial, now: float) -> dict[str, object]:
+    """The trial object: an entry of `show --json`'s `trials`, and the body of the trial's topic."""
+    price = study.spec.budget.price_per_device_hour
+    cost = device_seconds(trial.attempts, now) / SECONDS_PER_HOUR * price if price > 0 else None
+    return {
+        "id": trial.id,
+        "state": str(trial.state),
+        "configuration": dict(trial.configuration),
+        "value": trial.value,
+        "failure": None if trial.failure is None else str(trial.failure),
+        "source": str(trial.source),
+        "duration_s": trial.duration_s,
+        "energy_j": None,
+        "cost": cost,
+        "attempts": [attempt_object(attempt) for attempt in trial.attempts],
+        "message": trial.message or None,
+        "note": trial.note,
+        "metrics": {name: finite(value) for name, value in trial.metrics.items()},
+    }
+
+
+def study_object(study: Study, now: float) -> dict[str, object]:
+    """The `show --json` object without `trials`: the body of the study's topic, under 8 KiB.
+
+    Figures that run with the clock are those of the last event, so that topic and command agree at rest.
+    """
+    best = study.incumbent
+    spec = study.spec
+    counts = {state: sum(trial.state is state for trial in study.trials) for state in TrialState}
+    return {
+        "name": study.name,
+        "state": str(study.state),
+        "reason": study.reason,
+        "archived": study.is_archived,
+        "evaluations": spec.evaluations,
+        "finished": study.finished,
+        "running": counts[TrialState.RUNNING],
+        "failed": counts[TrialState.FAILED],
+        "cancelled": counts[TrialState.CANCELLED],
+        "best": None
+        if best is None
+        else {"trial": best.id, "value": best.value, "configuration": dict(best.configuration)},
+        "best_trial": None if best is None else best.id,
+        "best_value": None if best is None else best.value,
+        "energy_kwh": None,
+        "cost": study_cost(study, now),
+        "eta_s": eta_s(study, now),
+        "metric": spec.metric,
+        "direction": str(spec.direction),
+        "optimizer": spec.optimizer,
+        "model": spec.model,
+        "seed": spec.seed,
+        "space": list(spec.space.names),
+        "owner": spec.origin.owner,
+        "started": rfc3339(study.created_at),
+        "ended": rfc3339(study.ended_at),
+        "spent_s": busy_seconds(study, now),
+        "failures": failure_counts(study),
+        "insight": study.insight or None,
+    }
+
+
+def failure_counts(study: Study) -> dict[str, int]:
+    """How many trials failed, by class; only classes that occurred."""
+    counts: dict[str, int] = {}
+    for trial in study.trials:
+        if trial.failure is not None:
+            counts[str(trial.failure)] = counts.get(str(trial.failure), 0) + 1
+    return counts
+
+
+def busy_seconds(study: Study, now: float) -> float:
+    """Seconds in which at least one trial of the study ran."""
+    attempts = [attempt for trial in study.trials for attempt in trial.attempts]
+    spans = sorted((a.started, now if a.ended is None else a.ended) for a in attempts)
+    total, reached = 0.0, -math.inf
+    for start, end in spans:
+        total += max(0.0, end - max(start, reached))
+        reached = max(reached, end)
+    return total
+
+
+def show_object(study: Study, now: float) -> dict[str, object]:
+    """What `show NAME --json` prints."""
+    return study_object(study, now) | {"trials": [trial_object(study, trial, now) for trial in study.trials]}
+
+
+def device_object(
+    device: Device, sample: Sample, state: str, reason: str | None, occupant: tuple[str, int] | None
+) -> dict[str, object]:
+    """One entry of `devices --json`, and the body of the device's topic."""
+    study, trial = occupant or (None, None)
+    return {
+        "uuid": device.uuid,
+        "index": device.index,
+        "name": device.name,
+        "state": state,
+        "reason": reason,
+        "memory_used_mib": finite(sample.memory_used_mib),
+        "memory_total_mib": finite(sample.memory_total_mib),
+        "utilisation_percent": finite(sample.utilisation_percent),
+        "temperature_c": finite(sample.temperature_c),
+        "power_w": finite(sample.power_w),
+        "study": study,
+        "trial": trial,
+    }
+
+
+def progress_object(trial: int, device: str, progress: Progress) -> dict[str, object]:
+    """The body of a trial's progress topic."""
+    return {
+        "trial": trial,
+        "device": device,
+        "step": progress.step,
+        "steps": progress.steps,
+        "epoch": progress.epoch,
+        "epochs": progress.epochs,
+        "metrics": {name: finite(value) for name, value in progress.metrics.items()},
+    }
+
+
+def retained(study: Study, trials: Iterable[Trial], now: float) -> list[Message]:
+    """The retained messages of some trials of a study, and then of the study itself."""
+    prefix = f"study/{study.name}"
+    news = [
+        Message(f"{prefix}/trial/{trial.id}", trial_object(study, trial, now), TRIAL_SCHEMA, Delivery.STATE)
+        for trial in trials
+    ]
+    return [*news, Message(prefix, study_object(study, now), STUDY_SCHEMA, Delivery.STATE)]
+
+
+def cleared(study: Study) -> list[Message]:
+    """Messages that take a study off the broker."""
+    trials = [Message(f"study/{study.name}/trial/{t.id}", None, TRIAL_SCHEMA, Delivery.STATE) for t in study.trials]
+    return [*trials, Message(f"study/{study.name}", None, STUDY_SCHEMA, Delivery.STATE)]
+
+
+def event_message(kind: str, body: Mapping[str, Any]) -> Message:
+    """One entry of the event topic: `event` names what happened."""
+    return Message("event", {"event": kind, **body}, EVENT_SCHEMA, Delivery.EVENT)

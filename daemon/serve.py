@@ -1,0 +1,260 @@
+"""Wiring: builds every part of the daemon, runs them in one task group, and takes them down in order."""
+
+import asyncio
+import fcntl
+import os
+import secrets
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cnnbo import __version__
+from cnnbo.daemon import messages
+from cnnbo.daemon.control import ControlServer, FollowSink
+from cnnbo.daemon.devices.base import Sample
+from cnnbo.daemon.devices.select import Selection, open_devices
+from cnnbo.daemon.executors.local import LocalExecutor
+from cnnbo.daemon.handler import Handler
+from cnnbo.daemon.journal import Journal
+from cnnbo.daemon.lease import Lease, lease_path
+from cnnbo.daemon.proposer import Limits, Proposer
+from cnnbo.daemon.settings import Settings
+from cnnbo.daemon.shell import Pins, Shell
+from cnnbo.daemon.sinks.base import Delivery, Message
+from cnnbo.daemon.sinks.log import LogSink
+from cnnbo.scheduler.errors import ConfigurationError
+
+IDLE_POLL_S = 30.0
+"""Devices are read this often while no study runs: polling keeps an idle GPU awake."""
+
+LOCK_NAME = "lock"
+
+
+@dataclass(slots=True)
+class Daemon:
+    """A daemon that is up.
+
+    Attributes:
+        state: its state folder.
+        note: one line about the devices it found.
+        stop: set to have it stop in order.
+        mqtt_url: where its news are, None while there is no broker.
+    """
+
+    state: Path
+    note: str
+    boot: str
+    started_at: float
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    mqtt_url: str | None = None
+    mqtt_reason: str | None = None
+
+
+@contextmanager
+def _state_lock(state: Path) -> Iterator[None]:
+    """Hold the state folder for one daemon; the kernel lets go of it however this process ends."""
+    state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (state / LOCK_NAME).open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            raise ConfigurationError(
+                f"{state}: another daemon (pid {holder}) works in this state folder; "
+                "talk to that one, or use another --state folder."
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+class _DeviceReader:
+    """The one thread that talks to device drivers, and the loop that has them read."""
+
+    def __init__(self, wanted: str, settings: Settings) -> None:
+        self._wanted = wanted
+        self._settings = settings
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="devices")
+        self._selection: Selection | None = None
+        self._saved: object = None
+
+    async def open(self) -> Selection:
+        """Find the devices.
+
+        Raises:
+            ConfigurationError: they don't exist or can't be used.
+        """
+        loop = asyncio.get_running_loop()
+        self._selection = await loop.run_in_executor(self._thread, open_devices, self._wanted)
+        return self._selection
+
+    async def read(self, shell: Shell, journal: Journal) -> None:
+        """Read the devices once and tell the shell."""
+        loop = asyncio.get_running_loop()
+        samples, held = await loop.run_in_executor(self._thread, self._read, shell.busy_devices)
+        shell.take_samples(samples, held)
+        states = {device["uuid"]: (device["state"], device["reason"]) for device in shell.device_objects()}
+        if states != self._saved:
+            self._saved = states
+            await journal.save_devices(shell.device_objects(), time.time())
+
+    async def run(self, shell: Shell, journal: Journal) -> None:
+        """Read the devices for ever, often while a study runs."""
+        while True:
+            is_active = any(study.state == "running" for study in shell.studies)
+            await shell.woken(self._settings.poll_s if is_active else IDLE_POLL_S)
+            await self.read(shell, journal)
+            await journal.look_at_disk()
+
+    def _read(self, busy: frozenset[str]) -> tuple[dict[str, Sample], dict[str, str]]:
+        assert self._selection is not None
+        held = {}
+        for device in self._selection.devices:
+            path = lease_path(self._settings.lease_dir, device.uuid)
+            # The lease of a device with a trial of ours is held by our own runner.
+            if device.uuid not in busy and not Lease.is_free(path):
+                held[device.uuid] = f"in use by another cnnbo (lease {path})"
+        return dict(self._selection.backend.sample()), held
+
+    async def close(self) -> None:
+        """Let go of the drivers."""
+        if self._selection is not None:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._selection.backend.close)
+        self._thread.shutdown(wait=False)
+
+
+@asynccontextmanager
+async def running_daemon(settings: Settings, devices: str) -> AsyncIterator[Daemon]:
+    """A daemon that is up while the block runs, and stops in order when it is left.
+
+    Args:
+        settings: where it keeps its state and how it speaks to the world.
+        devices: what `--devices` says.
+
+    Raises:
+        ConfigurationError: something is wrong with state folder or devices; nothing was started.
+    """
+    failure: Exception | None = None
+    async with AsyncExitStack() as stack:
+        stack.enter_context(_state_lock(settings.state))
+        journal = Journal(settings.state)
+        stack.push_async_callback(journal.close)
+        stored = await journal.open()
+        reader = _DeviceReader(devices, settings)
+        stack.push_async_callback(reader.close)
+        selection = await reader.open()
+        proposer = await stack.enter_async_context(
+            Proposer(settings.state / "proposer.log", Limits(deadline_s=settings.proposer.deadline_s))
+        )
+        follow = FollowSink()
+        pins = Pins(settings.state, settings.lease_dir, settings.grace_s)
+        shell = Shell(pins, journal, LocalExecutor(), proposer, [follow, LogSink()], time.time)
+        shell.take_devices(selection.devices)
+        await reader.read(shell, journal)
+        daemon = Daemon(settings.state, selection.note, secrets.token_hex(4), time.time())
+        control = ControlServer(settings.state, Handler(shell, lambda: _facts(daemon), time.time), follow)
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(shell.run(stored), name="inbox"),
+                group.create_task(reader.run(shell, journal), name="devices"),
+                group.create_task(shell.book_time(), name="clock"),
+            ]
+            if settings.mqtt.enabled:
+                tasks.append(group.create_task(_mqtt(settings, daemon, shell), name="mqtt"))
+            async with control.listening():
+                try:
+                    yield daemon
+                except Exception as error:
+                    failure = error  # the caller's own: raised again below, not wrapped in a group
+                await _stop_trials(shell, daemon, settings.grace_s)
+            for task in reversed(tasks):
+                task.cancel()
+    if failure is not None:
+        raise failure
+
+
+async def _stop_trials(shell: Shell, daemon: Daemon, grace_s: float) -> None:
+    """Stop in order; a second wish to stop cuts the grace short."""
+    daemon.stop.clear()
+    stopping = asyncio.ensure_future(shell.stop(grace_s))
+    impatience = asyncio.ensure_future(daemon.stop.wait())
+    await asyncio.wait((stopping, impatience), return_when=asyncio.FIRST_COMPLETED)
+    impatience.cancel()
+    if not stopping.done():
+        await shell.stop(0.0)
+    await stopping
+
+
+def _facts(daemon: Daemon) -> dict[str, object]:
+    about = {
+        "version": __version__,
+        "pid": os.getpid(),
+        "boot": daemon.boot,
+        "started": messages.rfc3339(daemon.started_at),
+        "state": str(daemon.state),
+        "devices_note": daemon.note,
+        "mqtt_reason": daemon.mqtt_reason,
+    }
+    return {"daemon": about, "mqtt": daemon.mqtt_url}
+
+
+async def _mqtt(settings: Settings, daemon: Daemon, shell: Shell) -> None:
+    """Publish the news, through the broker of the settings or one of our own."""
+    # Imported here: the libraries cost a third of the start.
+    from cnnbo.daemon.broker import EmbeddedBroker
+    from cnnbo.daemon.sinks.mqtt import BrokerAddress, MqttSink
+
+    async with AsyncExitStack() as stack:
+        url = settings.mqtt.url
+        if url is None:
+            broker = await stack.enter_async_context(EmbeddedBroker(settings.state, settings.mqtt.port))
+            url, daemon.mqtt_reason = broker.url, broker.reason
+        if url is None:
+            await asyncio.Event().wait()  # the reason is in `status`; training goes on without news
+            return
+
+        def on_state(is_connected: bool, reason: str | None) -> None:
+            daemon.mqtt_reason = None if is_connected else reason
+
+        sink = MqttSink(url, settings.node, boot=daemon.boot, base=settings.mqtt.base, on_state=on_state)
+        daemon.mqtt_url = str(BrokerAddress.parse(url))  # without the password
+        sink.publish(_info(settings, daemon))
+        shell.add_sink(sink)
+        await sink.run()
+
+
+def _info(settings: Settings, daemon: Daemon) -> Message:
+    body = {
+        "version": __version__,
+        "node": settings.node,
+        "started": messages.rfc3339(daemon.started_at),
+        "devices": daemon.note,
+    }
+    return Message("info", body, messages.INFO_SCHEMA, Delivery.STATE)
+
+
+def on_signals(stop: Callable[[], None]) -> None:
+    """Call `stop` at each SIGTERM and SIGINT."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+
+
+async def serve(settings: Settings, devices: str, ready: Callable[[Daemon], None]) -> None:
+    """Be the daemon until a signal asks to stop.
+
+    Args:
+        settings: see `running_daemon`.
+        devices: see `running_daemon`.
+        ready: called once requests are answered.
+    """
+    async with running_daemon(settings, devices) as daemon:
+        on_signals(daemon.stop.set)
+        ready(daemon)
+        await daemon.stop.wait()

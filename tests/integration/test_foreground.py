@@ -1,0 +1,253 @@
+"""`cnnbo run`: tune a stranger's script in the foreground, and survive what happens to foregrounds."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.integration.conftest import SCRIPT, Box
+
+# A script that waits at a gate from a certain trial on, without a clock; a pipe for each trial shows who waits.
+GATED = (
+    SCRIPT
+    + """
+gate = pathlib.Path(os.environ["GATE"])
+trial = int(os.environ["CNNBO_TRIAL"].split("/")[-3])
+if trial >= int(os.environ.get("GATED_FROM", "1")) and not gate.exists():
+    os.mkfifo(gate.with_name(f"fifo-{os.getpid()}"))
+    open(gate.with_name(f"fifo-{os.getpid()}")).read()
+"""
+)
+
+
+def processes_of(box: Box) -> list[int]:
+    """Pids of processes that work for this box's state folder: their environment or arguments name it."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            text = (entry / "environ").read_bytes() + (entry / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if b"CNNBO_TRIAL=" + bytes(box.state) in text:
+            found.append(int(entry.name))
+    return found
+
+
+def wait_until_gone(pids: list[int], seconds: float) -> None:
+    """Wait for the end of processes by their pidfds; fails when the time is over."""
+    import select
+
+    for pid in pids:
+        try:
+            descriptor = os.pidfd_open(pid)
+        except ProcessLookupError:
+            continue
+        readable, _, _ = select.select([descriptor], [], [], seconds)
+        os.close(descriptor)
+        assert readable, f"process {pid} still lives"
+
+
+def test_a_strangers_script_is_tuned_from_a_study_file_alone(box: Box) -> None:
+    """The promise of the first ten minutes: no edit, no import, flags to paste at the end."""
+    study = box.write_study()
+    done = box.run("run", study, "--devices", "cpu:2", "--no-mqtt")
+    lines = done.stdout.splitlines()
+    assert lines[-2].split(" ", 1)[1].startswith("finished: best 0.9")
+    assert sum("  val_acc 0." in line for line in lines) == 4
+    shown = box.json("show", "parabola")
+    best = min(shown["trials"], key=lambda trial: abs(trial["configuration"]["x"] - 0.3))
+    assert shown["best_trial"] == best["id"]
+    flags = box.run("best", "parabola", "--format", "flags").stdout.strip()
+    assert flags == f"--x={best['configuration']['x']!r}"
+
+
+def test_json_leaves_stdout_to_the_final_object(box: Box) -> None:
+    """Scripts read stdout; people who watch read stderr."""
+    study = box.write_study()
+    done = box.run("run", study, "--devices", "cpu:2", "--no-mqtt", "--json")
+    assert json.loads(done.stdout) == box.json("show", "parabola")
+    assert "val_acc 0." in done.stderr
+
+
+def test_kill_9_loses_nothing(box: Box) -> None:
+    """Finished trials stay, running ones are run again, no configuration comes twice, nothing keeps running."""
+    study = box.write_study(lambda text: text.replace("evaluations = 4", "evaluations = 6"), GATED)
+    gate = box.folder / "gate"
+    command = ("run", study, "--devices", "cpu:2", "--no-mqtt")
+    first = box.start(*command, GATE=str(gate), GATED_FROM="3")
+    _wait_for_gated(box, 2)
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
+    wait_until_gone(processes_of(box), 1.0)
+    assert box.json("show", "parabola")["finished"] == 2
+    gate.touch()
+    shown = json.loads(box.run(*command, "--json", GATE=str(gate)).stdout)
+    assert (shown["state"], shown["finished"]) == ("finished", 6)
+    assert len({trial["configuration"]["x"] for trial in shown["trials"]}) == 6
+    outcomes = [[attempt["outcome"] for attempt in trial["attempts"]] for trial in shown["trials"]]
+    assert outcomes == [["complete"]] * 2 + [["interrupted", "complete"]] * 2 + [["complete"]] * 2
+
+
+def _wait_for_gated(box: Box, count: int) -> None:
+    """Wait until so many trials stand at the gate: each of them makes a pipe there."""
+    import time
+
+    deadline = time.monotonic() + 30
+    while len(list(box.folder.glob("fifo-*"))) < count:
+        assert time.monotonic() < deadline, "no trial came to the gate"
+        time.sleep(0.02)
+
+
+def test_ctrl_c_pauses_and_the_same_command_goes_on(box: Box) -> None:
+    """Closing the laptop must never cost more than the trials that run."""
+    study = box.write_study(script=GATED)
+    gate = box.folder / "gate"
+    first = box.start("run", study, "--devices", "cpu:2", "--no-mqtt", GATE=str(gate))
+    _wait_for_gated(box, 2)
+    first.send_signal(signal.SIGINT)
+    output = first.communicate(timeout=30)[0]
+    assert first.returncode == 130, output
+    assert "run the same command to go on" in output
+    shown = box.json("show", "parabola")
+    assert (shown["state"], shown["running"]) == ("paused", 0)
+    assert [a["outcome"] for trial in shown["trials"] for a in trial["attempts"]] == ["interrupted", "interrupted"]
+    gate.touch()
+    done = box.run("run", study, "--devices", "cpu:2", "--no-mqtt", GATE=str(gate))
+    assert "resumed" in done.stdout
+    assert box.json("show", "parabola")["finished"] == 4
+
+
+def test_three_equal_crashes_stop_the_run_and_show_the_log(box: Box) -> None:
+    """A broken script is told within a minute, with its last words and the interpreter."""
+    study = box.write_study(
+        lambda text: text.replace("evaluations = 4", "evaluations = 40"), "raise SystemExit('no module named torch')"
+    )
+    done = box.run("run", study, "--devices", "cpu:1", "--no-mqtt", code=1)
+    assert "3 trials crashed the same way" in done.stderr
+    assert "  | no module named torch" in done.stderr
+    assert "cnnbo resume parabola" in done.stderr
+    assert box.json("show", "parabola")["reason"] == "crashes"
+
+
+def test_a_failed_study_is_a_failure(box: Box) -> None:
+    """A script that checks the exit code must not take `no value at all` for success."""
+    study = box.write_study(script="import random; print('val_acc: nan'); raise SystemExit(0)")
+    text = study.read_text().replace("([0-9.]+)", "([a-z0-9.]+)")
+    study.write_text(text)
+    done = box.run("run", study, "--devices", "cpu:2", "--no-mqtt", code=1)
+    assert "no trial gave a value" in done.stdout
+    assert {trial["failure"] for trial in box.json("show", "parabola")["trials"]} == {"diverged"}
+
+
+def test_submitting_again(box: Box) -> None:
+    """Same content goes on, more evaluations go on, anything else is refused by name."""
+    study = box.write_study()
+    box.run("run", study, "--devices", "cpu:2", "--no-mqtt")
+    assert "finished: best" in box.run("run", study, "--devices", "cpu:2", "--no-mqtt").stdout
+    text = study.read_text()
+    study.write_text(text.replace("evaluations = 4", "evaluations = 6"))
+    box.run("run", study, "--devices", "cpu:2", "--no-mqtt")
+    assert box.json("show", "parabola")["finished"] == 6
+    study.write_text(text.replace("high = 1", "high = 2"))
+    refused = box.run("run", study, "--devices", "cpu:2", "--no-mqtt", code=1)
+    assert "another space" in refused.stderr
+
+
+def test_two_daemons_on_one_state_folder_are_refused(box: Box) -> None:
+    """Two writers would be two truths."""
+    box.write_study()
+    box.daemon("--devices", "cpu:1")
+    refused = box.run("daemon", "--devices", "cpu:1", code=78)
+    assert "another daemon" in refused.stderr and "--state" in refused.stderr
+
+
+def test_a_run_beside_a_daemon_is_handed_to_it(box: Box) -> None:
+    """As with `docker run`; and it says so."""
+    study = box.write_study()
+    box.daemon("--devices", "cpu:2")
+    refused = box.run("run", study, "--devices", "cpu:1", code=78)
+    assert "--devices" in refused.stderr
+    done = box.run("run", study)
+    assert "handed to it" in done.stdout
+    assert "finished: best" in done.stdout
+
+
+def test_a_trial_sees_its_contract(box: Box) -> None:
+    """Everything the trial contract promises to a script is there, and nothing of the daemon's own."""
+    script = SCRIPT + (
+        "import json\n"
+        "directory = pathlib.Path(os.environ['CNNBO_TRIAL']).parent\n"
+        "(directory / 'environment.json').write_text(json.dumps(dict(os.environ, CWD=os.getcwd())))\n"
+    )
+    study = box.write_study(lambda text: text.replace("evaluations = 4", "evaluations = 1"), script)
+    box.run("run", study, "--devices", "cpu:1", "--no-mqtt", MY_OWN="kept")
+    [path] = box.state.glob("studies/parabola/trials/1/1/environment.json")
+    seen: dict[str, Any] = json.loads(path.read_text())
+    config = json.loads(Path(seen["CNNBO_TRIAL"]).read_text())
+    assert seen["CWD"] == str(box.folder)
+    assert seen["MY_OWN"] == "kept"
+    assert seen["CUDA_VISIBLE_DEVICES"] == ""
+    assert float(seen["CNNBO_PARAM_X"]) == config["configuration"]["x"]
+    assert Path(seen["CNNBO_RESULT"]).parent == path.parent
+    assert Path(config["checkpoint_dir"]).is_dir()
+    assert {"study", "trial", "attempt", "seed", "configuration", "epochs", "batch_size", "data_dir"} <= set(config)
+
+
+def test_a_dry_run_starts_nothing(box: Box) -> None:
+    """The plan is read before the night is spent."""
+    study = box.write_study()
+    done = box.run("run", study, "--devices", "cpu:2", "--dry-run")
+    assert "4 trials of command" in done.stdout
+    assert not box.state.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("run", "missing.toml"), 78, "missing.toml"),
+        (("run", "study.toml", "--devices", "gpu7"), 78, "gpu7"),
+        (("run", "study.toml", "--devices", "cpu:none"), 78, "cpu:none"),
+        (("run", "study.toml", "--state", "study.toml"), 78, "study.toml"),
+        (("show", "nothing"), 1, "nothing"),
+        (("logs", "nothing"), 1, "nothing"),
+        (("best", "nothing"), 1, "nothing"),
+        (("submit", "study.toml"), 1, "cnnbo daemon"),
+        (("pause", "nothing"), 1, "cnnbo daemon"),
+        (("watch", "-1"), 1, "no daemon answers"),
+        (("trian",), 2, "trian"),
+        (("run",), 2, "STUDY"),
+        (("best", "x", "--format", "xml"), 2, "xml"),
+    ],
+)
+def test_mistakes_are_one_sentence(arguments: tuple[str, ...], code: int, words: str, box: Box) -> None:
+    """Culprit and remedy, an exit code scripts can tell apart, and never a traceback."""
+    box.write_study()
+    assert words in box.run(*arguments, code=code).stderr
+
+
+def test_nothing_is_started_by_a_wrong_study_file(box: Box) -> None:
+    """Every mistake is named at once, with its line."""
+    study = box.write_study(lambda text: text.replace("evaluations", "n_trials").replace("low = 0", "low = 2"))
+    refused = box.run("run", study, code=78)
+    assert f"{study}:3" in refused.stderr and '"evaluations"' in refused.stderr
+    assert "low" in refused.stderr
+    assert "2 mistakes; nothing was started." in refused.stderr
+    assert not box.state.exists()
+
+
+def test_the_journal_can_be_read_while_it_is_written(box: Box) -> None:
+    """People query trials with SQL during a run; readers and the writer must not lock each other out."""
+    study = box.write_study()
+    running: subprocess.Popen[str] = box.start("run", study, "--devices", "cpu:2", "--no-mqtt")
+    box.wait_for(running, "#1 ")
+    with sqlite3.connect(f"file:{box.state}/journal.sqlite?mode=ro", uri=True) as db:
+        assert db.execute("SELECT count(*) FROM trial").fetchone()[0] >= 1
+    db.close()
+    running.communicate(timeout=30)
+    assert running.returncode == 0

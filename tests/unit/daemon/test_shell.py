@@ -1,0 +1,235 @@
+"""The shell between studies and the world, with attempts that end when the test says so."""
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from blockbuster import BlockBuster, blockbuster_ctx
+
+from cnnbo.daemon.devices.base import Device, DeviceKind, Sample
+from cnnbo.daemon.executors.base import ExitEvidence
+from cnnbo.daemon.executors.fake import FakeExecutor
+from cnnbo.daemon.journal import Journal, read_journal
+from cnnbo.daemon.proposer import Proposer
+from cnnbo.daemon.shell import Pins, Shell
+from cnnbo.daemon.sinks.base import Message
+from cnnbo.scheduler.errors import RequestError
+from cnnbo.scheduler.events import StudyAmended, StudyCancelled, StudyCreated, StudyPaused, StudyResumed
+from cnnbo.scheduler.space import FloatParameter, SearchSpace
+from cnnbo.scheduler.spec import Budget, StudySpec
+from cnnbo.scheduler.study import Study
+from cnnbo.scheduler.trial import TrialState
+
+DEVICES = [Device(f"fake-{k}", k, "Fake", DeviceKind.FAKE) for k in range(2)]
+SPEC = StudySpec(
+    SearchSpace((FloatParameter("x", 0.0, 1.0),)),
+    name="s",
+    command=("true",),
+    evaluations=3,
+    optimizer="random",
+    start=({"x": 0.1}, {"x": 0.2}, {"x": 0.3}),
+)
+
+
+class Ears:
+    """A sink that keeps what it hears, and lets a test wait for it."""
+
+    def __init__(self) -> None:
+        self.heard: list[Message] = []
+        self._news = asyncio.Event()
+
+    def publish(self, message: Message) -> None:
+        self.heard.append(message)
+        self._news.set()
+
+    async def until(self, claim: Callable[[], bool]) -> None:
+        """Wait for news after which the claim holds."""
+        async with asyncio.timeout(20):
+            while not claim():
+                self._news.clear()
+                await self._news.wait()
+
+    async def run(self) -> None:
+        """Nothing to deliver."""
+
+    def events(self) -> list[str]:
+        return [str(message.body["event"]) for message in self.heard if message.topic == "event" and message.body]
+
+
+@dataclass
+class Scene:
+    """A shell at work."""
+
+    shell: Shell
+    executor: FakeExecutor
+    ears: Ears
+    state: Path
+
+    @property
+    def study(self) -> Study:
+        return self.shell.study("s")
+
+    async def submit(self, spec: StudySpec = SPEC) -> None:
+        await self.shell.submit(spec.name, StudyCreated(1.0, spec))
+
+    async def until(self, trial: int, state: TrialState) -> None:
+        """Wait for a state of a trial."""
+        await self.ears.until(lambda: self.study.trial(trial).state is state)
+
+
+def write_result(directory: Path, value: float) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "result.json").write_text(json.dumps({"value": value}))
+
+
+@pytest.fixture
+def no_blocking() -> Iterator[BlockBuster]:
+    """A blocking call in the event loop fails the test."""
+    with blockbuster_ctx("cnnbo.daemon") as buster:
+        yield buster
+
+
+@asynccontextmanager
+async def scene(state: Path, executor: FakeExecutor | None = None) -> AsyncIterator[Scene]:
+    """A shell with two devices, torn down without ceremony, like a daemon that dies."""
+    journal, executor, ears = Journal(state), executor or FakeExecutor(), Ears()
+    stored = await journal.open()
+    async with Proposer(state / "proposer.log") as proposer:
+        shell = Shell(Pins(state, None, 0.0), journal, executor, proposer, [ears], iter(range(10, 10**6)).__next__)
+        shell.take_devices(DEVICES)
+        work = asyncio.create_task(shell.run(stored))
+        try:
+            yield Scene(shell, executor, ears, state)
+        finally:
+            work.cancel()
+            await asyncio.wait([work])
+    await journal.close()
+
+
+async def test_idle_devices_get_trials_until_the_study_ends(tmp_path: Path, no_blocking: BlockBuster) -> None:
+    """One trial per device, the next as soon as one ends, and nothing in the loop ever blocks."""
+    async with scene(tmp_path) as at:
+        await at.submit()
+        for trial in (1, 2, 3):
+            launch = await at.executor.started(f"s/{trial}/1")
+            assert len(at.executor.running) <= len(DEVICES)
+            await asyncio.to_thread(write_result, launch.directory, trial / 10)  # as a trial would: not in our loop
+            at.executor.finish(launch.key)
+        await at.until(3, TrialState.COMPLETE)
+        assert (at.study.state, at.study.incumbent and at.study.incumbent.id) == ("finished", 3)
+        assert at.ears.events()[-1] == "study_finished"
+    [stored], _ = await asyncio.to_thread(read_journal, tmp_path)
+    assert stored.study.trials == at.study.trials
+
+
+async def test_a_failing_device_gets_no_trial_and_comes_back(tmp_path: Path) -> None:
+    """A quarantined device is shown with its reason and not used until it is well."""
+    async with scene(tmp_path) as at:
+        at.shell.take_samples({"fake-0": Sample(fault="it fell off the bus"), "fake-1": Sample()}, {})
+        await at.submit()
+        await at.executor.started("s/1/1")
+        assert at.study.trial(2).state is TrialState.PENDING
+        states = {device["uuid"]: (device["state"], device["reason"]) for device in at.shell.device_objects()}
+        assert states == {"fake-0": ("quarantined", "it fell off the bus"), "fake-1": ("busy", None)}
+        at.shell.take_samples({"fake-0": Sample(), "fake-1": Sample()}, {})
+        assert (await at.executor.started("s/2/1")).key == "s/2/1"
+
+
+async def test_a_device_of_another_instance_is_left_alone(tmp_path: Path) -> None:
+    """Its lease is held: using it would slow down somebody else's trial."""
+    async with scene(tmp_path) as at:
+        at.shell.take_samples({}, {"fake-0": "in use by another cnnbo", "fake-1": "in use by another cnnbo"})
+        await at.submit()
+        assert not at.executor.running
+        assert {device["state"] for device in at.shell.device_objects()} == {"foreign"}
+
+
+async def test_a_dead_daemons_results_are_harvested_and_the_rest_is_run_again(tmp_path: Path) -> None:
+    """A result on the disk is told exactly once; an attempt without one is interrupted and comes first."""
+    async with scene(tmp_path) as at:
+        await at.submit()
+        done, lost = await at.executor.started("s/1/1"), await at.executor.started("s/2/1")
+        (done.directory / "result.json").write_text('{"value": 0.5}')
+    executor = FakeExecutor()
+    async with scene(tmp_path, executor) as at:
+        await executor.started("s/2/2")
+        assert at.study.trial(1).value == 0.5
+        assert at.study.trial(2).attempts[0].outcome == "interrupted"
+        assert set(executor.swept) == {done.token, lost.token}
+
+
+async def test_pause_now_stops_trials_without_counting_them_as_lost(tmp_path: Path) -> None:
+    """Pausing every evening must not use up a trial's three attempts."""
+    async with scene(tmp_path) as at:
+        await at.submit()
+        await at.executor.started("s/1/1")
+        await at.executor.started("s/2/1")
+        await at.shell.submit("s", StudyPaused(2.0, now=True))
+        await at.until(1, TrialState.PENDING)
+        await at.until(2, TrialState.PENDING)
+        assert [attempt.is_lost for trial in at.study.trials for attempt in trial.attempts] == [False, False]
+        await at.shell.submit("s", StudyResumed(3.0))
+        assert await at.executor.started("s/1/2")
+
+
+async def test_cancelling_one_study_leaves_the_others_alone(tmp_path: Path) -> None:
+    """People cancel their own study on a shared box."""
+    async with scene(tmp_path) as at:
+        await at.submit()
+        await at.executor.started("s/1/1")
+        await at.executor.started("s/2/1")
+        await at.submit(replace(SPEC, name="other"))
+        await at.shell.submit("s", StudyCancelled(2.0))
+        assert await at.executor.started("other/1/1")
+        assert await at.executor.started("other/2/1")
+        assert at.study.state == "cancelled"
+
+
+async def test_the_budget_ends_a_study_before_it_is_exceeded(tmp_path: Path) -> None:
+    """What runs goes on to its end; nothing more starts."""
+    async with scene(tmp_path) as at:
+        await at.submit(replace(SPEC, budget=Budget(cost=0.0005, price_per_device_hour=1.0), max_devices=1))
+        at.executor.finish((await at.executor.started("s/1/1")).key, result={"value": 0.5})
+        await at.until(1, TrialState.COMPLETE)
+        await at.ears.until(lambda: at.study.state.is_ended)
+        assert (at.study.reason, at.study.finished) == ("budget", 1)
+        more = replace(at.study.spec, budget=Budget())
+        await at.shell.submit("s", StudyAmended(9.0, more))
+        assert await at.executor.started("s/2/1")
+
+
+async def test_files_that_cannot_be_written_say_nothing_about_the_configuration(tmp_path: Path) -> None:
+    """A full or broken disk must not teach the optimizer that a point is bad."""
+    (tmp_path / "studies").write_text("a file where a folder should be")
+    async with scene(tmp_path) as at:
+        await at.submit()
+        await at.until(1, TrialState.FAILED)
+        assert {attempt.outcome for attempt in at.study.trial(1).attempts} == {"interrupted"}
+        assert not at.study.history().failed.size
+
+
+async def test_a_study_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -> None:
+    """A typo in a name should cost one look."""
+    async with scene(tmp_path) as at:
+        await at.submit()
+        with pytest.raises(RequestError, match="the studies are: s"):
+            at.shell.study("t")
+
+
+async def test_evidence_is_journalled_with_the_end(tmp_path: Path) -> None:
+    """Weeks later, the journal still tells how a process died."""
+    async with scene(tmp_path) as at:
+        await at.submit()
+        launch = await at.executor.started("s/1/1")
+        at.executor.finish(launch.key, ExitEvidence(exit_code=3, elapsed_s=1.5))
+        await at.until(1, TrialState.FAILED)
+        assert at.study.trial(1).failure == "crashed"
+    with sqlite3.connect(tmp_path / "journal.sqlite") as db:
+        [body] = db.execute("SELECT json_extract(body, '$.evidence.exit_code') FROM event WHERE type = 'TrialFailed'")
+    db.close()
+    assert body == (3,)
