@@ -26,6 +26,7 @@ from cnnbo.daemon.settings import Settings
 from cnnbo.daemon.shell import Pins, Shell
 from cnnbo.daemon.sinks.base import Delivery, Message
 from cnnbo.daemon.sinks.log import LogSink
+from cnnbo.daemon.systemd import notify
 from cnnbo.scheduler.errors import ConfigurationError
 
 IDLE_POLL_S = 30.0
@@ -258,3 +259,4 @@ async def serve(settings: Settings, devices: str, ready: Callable[[Daemon], None
         on_signals(daemon.stop.set)
         ready(daemon)
         await daemon.stop.wait()
+        notify("STOPPING=1", "STATUS=stopping trials")

@@ -12,6 +12,8 @@ import pytest
 # Tests are no packages (importlib mode); from here on they import each other's helpers as `tests.contracts.…`.
 sys.path.append(str(Path(__file__).parent.parent))
 pytest.register_assert_rewrite("tests.contracts")
+# Debian puts mosquitto where only root's PATH leads.
+os.environ["PATH"] = os.environ.get("PATH", os.defpath) + os.pathsep + "/usr/sbin"
 
 from tests.nvml.driver import FakeDriver, build_library, gpus  # noqa: E402 - needs the path above
 

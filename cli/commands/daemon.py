@@ -29,4 +29,7 @@ def daemon(
 
 
 def _ready(daemon: "Daemon") -> None:
+    from cnnbo.daemon.systemd import notify
+
+    notify("READY=1", f"STATUS={daemon.note}")
     logging.getLogger("cnnbo").info("ready: state %s. %s", daemon.state, daemon.note)

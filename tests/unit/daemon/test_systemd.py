@@ -1,0 +1,25 @@
+"""Notifications arrive where the service manager listens, and trouble there is no trouble here."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from cnnbo.daemon.systemd import notify
+
+
+@pytest.mark.parametrize("prefix", ["", "@"])
+def test_states_arrive_as_one_message(prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Path and abstract sockets are both in use."""
+    monkeypatch.chdir(tmp_path)  # socket paths are short
+    name = f"{tmp_path.name}-notify" if prefix else str(tmp_path / "s")[:100]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(f"\0{name}" if prefix else name)
+        assert notify("READY=1", "STATUS=2 training", environ={"NOTIFY_SOCKET": prefix + name})
+        assert manager.recv(100) == b"READY=1\nSTATUS=2 training"
+
+
+@pytest.mark.parametrize("environ", [{}, {"NOTIFY_SOCKET": "nonsense"}, {"NOTIFY_SOCKET": "/nowhere/at/all"}])
+def test_nobody_listening_is_no_error(environ: dict[str, str]) -> None:
+    """A daemon in a terminal has no manager."""
+    assert not notify("READY=1", environ=environ)
