@@ -128,7 +128,7 @@ def crash_report(
     study: Mapping[str, Any], trials: list[dict[str, Any]], state: Path, interpreter: str | None
 ) -> list[str]:
     """What to say when equal crashes paused a study."""
-    from cnnbo.cli.logfiles import tail
+    from cnnbo.daemon.logfiles import tail
 
     crashed = [trial for trial in trials if trial["failure"] == "crashed"]
     last = max(crashed, key=lambda trial: str(trial["attempts"][-1]["ended"]))

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 from cnnbo.daemon.proposer_process import ENVIRONMENT, versions
 from cnnbo.daemon.proposer_wire import Message, bytes_from_text, history_to_data, space_to_data
@@ -109,7 +109,7 @@ class _Child:
     @classmethod
     async def start(cls, command: Sequence[str], log: Path) -> Self:
         """Start a process in a session of its own (Ctrl-C is not for it), its stderr appended to `log`."""
-        stderr = await asyncio.to_thread(log.open, "ab")
+        stderr = await _opened(log)
         with stderr:
             process = await asyncio.create_subprocess_exec(
                 *command,
@@ -413,6 +413,16 @@ class Proposer:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
         return task
+
+
+async def _opened(log: Path) -> BinaryIO:
+    """The log, open for appending; closed again if the waiter is cancelled before it has it."""
+    opening = asyncio.ensure_future(asyncio.to_thread(log.open, "ab"))
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        opening.add_done_callback(lambda opened: opened.result().close())
+        raise
 
 
 def _suggest_inline(

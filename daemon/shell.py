@@ -10,7 +10,7 @@ import secrets
 import shutil
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from cnnbo.daemon import messages
@@ -19,9 +19,10 @@ from cnnbo.daemon.executors.base import Executor, ExitEvidence, Progress
 from cnnbo.daemon.journal import Journal, JournalFullError, StoredStudy
 from cnnbo.daemon.launch import attempt_dir, prepare_launch, study_dir
 from cnnbo.daemon.lease import lease_path
+from cnnbo.daemon.logfiles import last_words
 from cnnbo.daemon.proposer import Proposer
 from cnnbo.daemon.sinks.base import Delivery, Message, Sink
-from cnnbo.daemon.verdict import Completed, Outcome, harvest, judge, read_result
+from cnnbo.daemon.verdict import Completed, Failed, Outcome, harvest, judge, read_result
 from cnnbo.scheduler.allocator import RequestTrials, StartTrial, allocate
 from cnnbo.scheduler.budget import exceeded_limit
 from cnnbo.scheduler.errors import InvalidTransitionError, RequestError, SpaceExhaustedError
@@ -364,6 +365,10 @@ class Shell:
         directory = attempt_dir(self._pins.state, study.name, trial.id, attempt)
         result = await asyncio.to_thread(read_result, directory)
         outcome = judge(evidence, result, study.spec.report.pattern is not None)
+        if isinstance(outcome, Failed) and outcome.failure is Failure.CRASHED and result is None:
+            # The error itself tells equal crashes from different ones, and people what to mend.
+            words = await asyncio.to_thread(last_words, self._pins.state, study.name, trial.id, attempt)
+            outcome = replace(outcome, message=f"{outcome.message.rstrip('.')}: {words}" if words else outcome.message)
         is_lost = evidence.stopped_by not in ("request", "lease")
         try:
             await self.submit(study.name, _end_event(self._now(), trial.id, attempt, outcome, evidence, is_lost))

@@ -131,7 +131,7 @@ def _judge_match(evidence: ExitEvidence) -> Outcome:
 
 def _how_it_ended(evidence: ExitEvidence) -> str:
     if evidence.signal is None:
-        return f"The command ended with exit status {evidence.exit_code}; its last lines of output say why."
+        return f"The command ended with exit status {evidence.exit_code}."
     try:
         name = signal.Signals(evidence.signal).name
     except ValueError:  # a real-time signal has no name

@@ -21,8 +21,8 @@ def logs(
     state: options.State = None,
 ) -> None:
     """The output of a trial's newest attempt."""
-    from cnnbo.cli.logfiles import log_files, tail
     from cnnbo.daemon import client
+    from cnnbo.daemon.logfiles import log_files, tail
     from cnnbo.scheduler.errors import RequestError
 
     folder = options.state_folder(state)
@@ -50,7 +50,7 @@ def _choose(shown: dict[str, Any], trial: int | None) -> dict[str, Any]:
 
 
 def _follow(state: Path, name: str, trial: int, path: Path) -> None:
-    from cnnbo.cli.logfiles import follow
+    from cnnbo.daemon.logfiles import follow
 
     for line in follow(path):
         if line:

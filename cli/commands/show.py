@@ -97,7 +97,7 @@ def _optimizer(shown: dict[str, Any]) -> str:
 
 def _print_trial(shown: dict[str, Any], trial: dict[str, Any], state: Path) -> None:
     from cnnbo.cli import output
-    from cnnbo.cli.logfiles import tail
+    from cnnbo.daemon.logfiles import tail
 
     end = trial["failure"] or (
         f"{shown['metric']} {output.value(trial['value'])}" if trial["value"] is not None else ""

@@ -341,8 +341,8 @@ class MonitorState:
         boot, seq = _text(body, "boot"), _whole(body, "seq")
         if seq is None or topic.endswith("/progress"):
             return False  # nothing is ever told twice there, and its topics come and go
-        last_boot, last_seq = self._seen.get((broker, topic), (None, -1))
-        if boot == last_boot and seq <= last_seq:
+        last = self._seen.get((broker, topic))
+        if last is not None and boot == last[0] and seq <= last[1]:
             return True
         self._seen[broker, topic] = (boot, seq)
         return False

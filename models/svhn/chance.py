@@ -7,8 +7,8 @@ for random search, and depends on the trial alone, never on time or on other tri
 1. At every tenth of the steps from the second to the ninth the network answers the first images of the validation side
    (at most 1,000; the side is in random order). Two checks in a row at which every image got the same answer end the
    trial: one may be a bad moment, two are a tenth of the training without a sign of life. Which digit it is doesn't
-   matter; the last layer's biases may still swing. Of 26 random configurations on street_mnist, 14 met this, and none
-   of them got beyond chance when left to go on; the slowest learners never gave fewer than three answers.
+   matter; the last layer's biases may still swing. Of 26 drawn configurations on street_mnist (3x3 filters, batch 20,
+   one epoch) 15 met this, and none of them was beyond chance at the end; whatever learnt gave three answers or more.
 2. At the end, on the whole validation side of n images, an accuracy that luck explains is no value: one that isn't
    above the majority's share p by more than three standard deviations of n guesses' accuracy, 3 √(p (1 - p) / n).
 """

@@ -202,9 +202,9 @@ class RMSProp(tf.Module):  # type: ignore[misc]
 class Trainer(tf.Module):  # type: ignore[misc]
     """Network, optimizer and step counter, with the loops over batches inside TensorFlow.
 
-    The loss is the mean cross entropy of a batch, unlike 2016, where it was the sum. RMSProp divides by the size of the
-    gradient, so the factor matters only while the mean square remembers its start at 1; with the mean, what a learning
-    rate does in those first steps doesn't depend on the batch size.
+    What is minimised is the sum of the cross entropy over a batch, as in 2016. RMSProp divides by the size of the
+    gradient, so the factor matters only while the mean square remembers its start at 1; with the mean in its place, the
+    steps of a high decay would stay tiny for an epoch of few batches. Reported is the mean.
     """
 
     def __init__(self, settings: Hyperparameters, seed: int) -> None:
@@ -230,9 +230,10 @@ class Trainer(tf.Module):  # type: ignore[misc]
         self.step.assign_add(1)
         with tf.GradientTape() as tape:
             logits = self.network.logits(images, self.step)
-            loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=digits, logits=logits))
-        self._optimizer.apply(tape.gradient(loss, self._variables))
-        return loss, logits
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=digits, logits=logits)
+            total = tf.reduce_sum(losses)
+        self._optimizer.apply(tape.gradient(total, self._variables))
+        return tf.reduce_mean(losses), logits
 
     @tf.function  # type: ignore[untyped-decorator]
     def _confusion(self, dataset: Any) -> Tensor:

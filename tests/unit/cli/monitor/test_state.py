@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cnnbo.cli.monitor.state import Box, MonitorState, sorted_devices, sorted_studies
@@ -78,6 +78,7 @@ _FIELDS = [
 ]
 
 
+@example(topic="info", body={"seq": -1})
 @settings(deadline=None)
 @given(
     topic=st.sampled_from(["info", "device/d", "study/s", "study/s/trial/1", "study/s/trial/1/progress"]),

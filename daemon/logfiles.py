@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from cnnbo.daemon.launch import attempt_dir
+
 _CHUNK = 64 * 1024
 
 
 def log_files(state: Path, study: str, trial: int, attempt: int) -> list[Path]:
     """The log of an attempt, oldest part first; empty while there is none."""
-    directory = state / "studies" / study / "trials" / str(trial) / str(attempt)
+    directory = attempt_dir(state, study, trial, attempt)
     return [path for path in (directory / "log.1", directory / "log") if path.exists()]
 
 
@@ -20,6 +22,12 @@ def tail(state: Path, study: str, trial: int, attempt: int, count: int) -> list[
         if len(lines) >= count:
             break
     return lines
+
+
+def last_words(state: Path, study: str, trial: int, attempt: int) -> str:
+    """The last line with something in it, at most 200 characters; empty if there is none. Of Python it is the error."""
+    lines = [line.strip() for line in tail(state, study, trial, attempt, 20)]
+    return next((line[:200] for line in reversed(lines) if line), "")
 
 
 def _last_lines(path: Path, count: int) -> list[str]:
@@ -34,11 +42,13 @@ def _last_lines(path: Path, count: int) -> list[str]:
             position -= step
             file.seek(position)
             block = file.read(step) + block
-    return [clean(line) for line in block.splitlines()[-count:]] if b"\r" not in block else _drawn(block, count)
+    lines = block.replace(b"\r\n", b"\n").rstrip(b"\n").split(b"\n") if block else []
+    return [_drawn(line) for line in lines[-count:]]
 
 
-def _drawn(block: bytes, count: int) -> list[str]:
-    return [clean(line.rsplit(b"\r", 1)[-1]) for line in block.replace(b"\r\n", b"\n").split(b"\n") if line][-count:]
+def _drawn(line: bytes) -> str:
+    """What a terminal would show of a line: the newest state of a progress bar."""
+    return clean(line.rstrip(b"\r").rsplit(b"\r", 1)[-1])
 
 
 def clean(line: bytes) -> str:
@@ -58,4 +68,4 @@ def follow(path: Path) -> Iterator[str]:
                 yield ""
                 continue
             *whole, rest = (rest + block).split(b"\n")
-            yield from (f"{clean(line.rsplit(chr(13).encode(), 1)[-1])}\n" for line in whole)
+            yield from (f"{_drawn(line)}\n" for line in whole)

@@ -1,0 +1,64 @@
+"""What people see of a trial's output."""
+
+from pathlib import Path
+
+import pytest
+
+from cnnbo.daemon.launch import attempt_dir
+from cnnbo.daemon.logfiles import follow, last_words, tail
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    directory = attempt_dir(tmp_path, "s", 1, 1)
+    directory.mkdir(parents=True)
+    return directory / "log"
+
+
+def test_the_tail_reaches_into_the_older_half(log: Path, tmp_path: Path) -> None:
+    """The runner keeps the log in two files; a reader must not notice."""
+    log.with_name("log.1").write_bytes(b"one\ntwo\n")
+    log.write_bytes(b"three\n")
+    assert tail(tmp_path, "s", 1, 1, 2) == ["two", "three"]
+    assert tail(tmp_path, "s", 1, 1, 9) == ["one", "two", "three"]
+    assert tail(tmp_path, "s", 1, 1, 0) == []
+
+
+def test_a_large_log_is_read_from_its_end(log: Path, tmp_path: Path) -> None:
+    """Lines may be longer than what is read at once."""
+    log.write_bytes(b"x" * 300_000 + b"\n" + b"y" * 200_000 + b"\nend")
+    assert tail(tmp_path, "s", 1, 1, 2) == ["y" * 200_000, "end"]
+
+
+def test_progress_bars_show_their_newest_state(log: Path, tmp_path: Path) -> None:
+    """A terminal shows only what came after the last carriage return."""
+    log.write_bytes(b"10%\r50%\r100%\r\nnext\r\n")
+    assert tail(tmp_path, "s", 1, 1, 5) == ["100%", "next"]
+
+
+def test_control_characters_are_shown_and_not_obeyed(log: Path, tmp_path: Path) -> None:
+    """A log must not be able to change the title of the reader's terminal."""
+    log.write_bytes(b"\x1b]0;gotcha\x07 \xff\n")
+    assert tail(tmp_path, "s", 1, 1, 1) == ["\\x1b]0;gotcha\\x07 \ufffd"]
+
+
+def test_last_words_are_the_last_that_say_something(log: Path, tmp_path: Path) -> None:
+    """Python's error stands in the last line of its traceback."""
+    assert last_words(tmp_path, "s", 1, 1) == ""
+    log.write_bytes(b"Traceback\nValueError: no\n\n  \n")
+    assert last_words(tmp_path, "s", 1, 1) == "ValueError: no"
+
+
+def test_following_yields_whole_lines_as_they_come(log: Path) -> None:
+    """Half a line is no news yet."""
+    log.write_bytes(b"old\n")
+    lines = follow(log)
+    assert next(lines) == ""
+    with log.open("ab") as file:
+        file.write(b"new\nhalf")
+        file.flush()
+        assert next(lines) == "new\n"
+        assert next(lines) == ""
+        file.write(b" full\n")
+        file.flush()
+        assert next(lines) == "half full\n"
