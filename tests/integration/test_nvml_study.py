@@ -1,6 +1,7 @@
 """From the driver to the trial: a study on NVIDIA devices, on a driver library of our own."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -77,8 +78,6 @@ def test_a_lost_device_gets_no_trial(gpu_box: Box, fake_driver: FakeDriver) -> N
     gpu_box.daemon(CNNBO_POLL_S="0.2")
     fake_driver.lose(uuids[1])
     study = gpu_box.write_study()
-    import time
-
     deadline = time.monotonic() + 60
     while {d["uuid"]: d["state"] for d in gpu_box.json("devices")}[uuids[1]] != "quarantined":
         gpu_box.run("run", study)  # a study wakes the device reader

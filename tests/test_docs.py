@@ -1,0 +1,66 @@
+"""What the documents promise is there."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from cnnbo.cli.app import app
+from cnnbo.daemon.studyfile import parse_study
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+COMMANDS = {
+    command.name or command.callback.__name__: command for command in app.registered_commands if command.callback
+}
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_has_help_and_stands_in_the_readme(name: str) -> None:
+    """A command nobody is told of might as well not exist."""
+    callback = COMMANDS[name].callback
+    assert callback is not None and callback.__doc__
+    assert f"`cnnbo {name}" in README
+
+
+def test_every_data_command_stands_in_the_readme() -> None:
+    """The data commands are a group of their own."""
+    group = typer.main.get_command(app).commands["data"]  # type: ignore[attr-defined]
+    assert all(f"`{name}`" in README or f"data {name}" in README for name in group.commands)
+
+
+def test_study_files_in_the_readme_are_valid() -> None:
+    """The first thing a newcomer copies must work."""
+    blocks = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    assert [parse_study(block, "README.md", cwd=ROOT).name for block in blocks] == ["spirals"]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").rglob("*.toml")), ids=lambda path: path.name)
+def test_examples_are_valid(path: Path) -> None:
+    """Examples are copied; each must load as it stands."""
+    assert (
+        parse_study(path.read_text(), path.name, cwd=ROOT).evaluations == tomllib.loads(path.read_text())["evaluations"]
+    )
+
+
+@pytest.mark.parametrize("page", ["README.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))])
+def test_links_lead_somewhere(page: str) -> None:
+    """Links between our own pages."""
+    text = (ROOT / page).read_text()
+    targets = [t for t in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in t]
+    assert [t for t in targets if not ((ROOT / page).parent / t).exists()] == []
+
+
+def test_help_loads_nothing_heavy() -> None:
+    """`cnnbo --help` answers at once: TensorFlow alone would take seconds."""
+    code = (
+        "import sys, contextlib, io\nfrom cnnbo.cli.app import app\n"
+        "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n    app(['--help'])\n"
+        "print(sorted({'tensorflow', 'trieste', 'gpflow', 'scipy', 'numpy', 'pydantic', 'aiomqtt'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
