@@ -159,6 +159,8 @@ class ControlServer:
             response = _ok(transaction, await self._handler.handle(verb, args, peer))
         except CnnboError as error:
             response = _error(transaction, error)
+        except ConnectionError:
+            raise  # whoever asked has gone; nobody is left to be answered
         except Exception as error:
             log.exception("a bug in cnnbo: %s failed", request.get("verb"))
             response = _error(transaction, RequestError(f"a bug in cnnbo: {error!r}; see the daemon's log."))

@@ -113,6 +113,7 @@ def test_ctrl_c_pauses_and_the_same_command_goes_on(box: Box) -> None:
     first.send_signal(signal.SIGINT)
     output = first.communicate(timeout=30)[0]
     assert first.returncode == 130, output
+    assert "a bug" not in output and "Traceback" not in output
     assert "run the same command to go on" in output
     shown = box.json("show", "parabola")
     assert (shown["state"], shown["running"]) == ("paused", 0)
