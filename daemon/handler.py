@@ -1,6 +1,7 @@
 """One request handler behind every door: what each verb does."""
 
 import asyncio
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -25,6 +26,8 @@ from cnnbo.scheduler.study import Study, StudyState
 
 if TYPE_CHECKING:
     from cnnbo.daemon.control import Peer
+
+_NAME = re.compile(r"[a-z0-9-]{1,40}")
 
 
 class Handler:
@@ -159,6 +162,9 @@ def _decode_spec(data: object) -> StudySpec:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RequestError(f"the study in the request can't be read ({error}); is this command line newer?") from error
     assert isinstance(spec, StudySpec)
+    if not _NAME.fullmatch(spec.name):
+        # It becomes a folder and a topic; not every client reads study files with our parser.
+        raise RequestError(f"{spec.name!r} is no name for a study; use [a-z0-9-], at most 40 characters.")
     return spec
 
 

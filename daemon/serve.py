@@ -8,7 +8,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,6 +31,9 @@ from cnnbo.scheduler.errors import ConfigurationError
 
 IDLE_POLL_S = 30.0
 """Devices are read this often while no study runs: polling keeps an idle GPU awake."""
+
+LAST_WAIT_S = 10.0
+"""After a second wish to stop, so long may the ends of killed trials take to be journalled."""
 
 LOCK_NAME = "lock"
 
@@ -187,9 +190,14 @@ async def _stop_trials(shell: Shell, daemon: Daemon, grace_s: float) -> None:
     impatience = asyncio.ensure_future(daemon.stop.wait())
     await asyncio.wait((stopping, impatience), return_when=asyncio.FIRST_COMPLETED)
     impatience.cancel()
-    if not stopping.done():
-        await shell.stop(0.0)
-    await stopping
+    if stopping.done():
+        return stopping.result()
+    # If the journal can't be written, what the trials left on the disk is found at the next start.
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LAST_WAIT_S):
+            await shell.stop(0.0)
+            await stopping
+    return None
 
 
 def _facts(daemon: Daemon) -> dict[str, object]:

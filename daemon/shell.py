@@ -394,10 +394,10 @@ class Shell:
             launch = await asyncio.to_thread(
                 prepare_launch, study, trial, attempt, device, token, self._pins.state, lease
             )
+            return await self._executor.run(launch, on_progress)
         except OSError as error:
-            # The machine's fault: it says nothing about the configuration.
-            return ExitEvidence(stopped_by="runner", message=f"The trial's files could not be written: {error}.")
-        return await self._executor.run(launch, on_progress)
+            # No file, no process: the machine's fault, which says nothing about the configuration.
+            return ExitEvidence(stopped_by="runner", message=f"The trial could not be started: {error}.")
 
     # -- starting and stopping ----------------------------------------------------------------------------------------
 

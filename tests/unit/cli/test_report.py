@@ -1,0 +1,87 @@
+"""What `cnnbo run` prints, from the news it is told."""
+
+from typing import Any
+
+from cnnbo.cli.report import QUIET_S, Report
+
+STUDY: dict[str, Any] = {
+    "name": "svhn", "state": "running", "reason": None, "evaluations": 80, "finished": 38, "running": 3, "failed": 4,
+    "best": None, "best_trial": None, "best_value": None, "cost": None, "eta_s": 2220.0, "metric": "val_accuracy",
+    "optimizer": "trieste", "seed": 0, "spent_s": 4320.0,
+}  # fmt: skip
+DEVICES = [{"uuid": "GPU-8f6e", "index": 0}, {"uuid": "cpu-1", "index": 1}]
+
+
+class Clock:
+    """A clock that goes on when told."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def news(kind: str, **changes: object) -> dict[str, Any]:
+    body = {
+        "event": f"trial_{kind}", "study": "svhn", "trial": 7, "attempt": 1, "device": "GPU-8f6e", "value": None,
+        "failure": None, "message": None, "source": "surrogate", "note": None, "duration_s": 161.0, "best_trial": None,
+        "best_value": None, "configuration": {"momentum": 0.9, "width": 5},
+    }  # fmt: skip
+    return body | changes
+
+
+def told(*bodies: dict[str, Any]) -> list[str]:
+    """The lines printed for some news, without their times."""
+    lines: list[str] = []
+    report = Report(STUDY, DEVICES, lines.append, Clock())
+    for body in bodies:
+        report.take("event", body)
+    return [line.split(" ", 1)[1] if line[:1].isdigit() else line.strip() for line in lines]
+
+
+def test_a_new_best_is_told_with_its_configuration() -> None:
+    """The line people wait for."""
+    lines = told(news("complete", value=0.9131, best_trial=7, best_value=0.9131))
+    assert lines == ["#7   gpu0    2m41s  val_accuracy 0.9131  BEST", "momentum=0.9 width=5"]
+
+
+def test_a_failure_is_told_with_its_class_its_reason_and_the_best() -> None:
+    """A failed trial must not look like a result."""
+    [line] = told(news("failed", failure="diverged", message="NaN", best_trial=1, best_value=0.8714, device="cpu-1"))
+    assert line == "#7   cpu-1   2m41s  diverged: NaN   best 0.8714 #1"
+
+
+def test_a_lost_attempt_says_that_it_runs_again() -> None:
+    """Nobody should wonder whether a trial was lost with its device."""
+    [line] = told(news("interrupted", message="The daemon died while it ran."))
+    assert line.endswith("interrupted: The daemon died while it ran. (runs again)")
+
+
+def test_a_fallback_is_visible() -> None:
+    """A point that the proposer did not make must not pass for one it did."""
+    [line] = told(news("started", note="the deadline of 30 s passed"), news("started"))
+    assert line.endswith("takes a Sobol point in place of a proposal: the deadline of 30 s passed")
+
+
+def test_a_heartbeat_comes_after_quiet_minutes_and_not_before() -> None:
+    """A log without lines for an hour makes people kill healthy runs."""
+    lines: list[str] = []
+    clock = Clock()
+    report = Report(STUDY, DEVICES, lines.append, clock)
+    clock.now = QUIET_S - 1
+    report.beat()
+    assert lines == []
+    clock.now = QUIET_S
+    report.beat()
+    report.beat()
+    assert [line.split(" ", 1)[1] for line in lines] == ["38 of 80 finished, 3 running, about 37m00s left"]
+
+
+def test_the_farewell_names_the_next_command() -> None:
+    """What to type next depends on whether there is a best configuration."""
+    for best, expected in ((None, "cnnbo trials svhn --failed"), ({"trial": 7}, "cnnbo best svhn --format flags")):
+        lines: list[str] = []
+        study = STUDY | {"state": "finished", "best": best, "best_trial": 7, "best_value": 0.9}
+        Report(study, DEVICES, lines.append, Clock()).goodbye()
+        assert lines[-1].endswith(expected)
