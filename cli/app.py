@@ -3,6 +3,7 @@
 Commands import what they need inside their functions, so that `cnnbo --help` loads neither numpy nor TensorFlow.
 """
 
+import errno
 import sys
 from typing import Annotated
 
@@ -93,6 +94,9 @@ def main() -> None:
         sys.stderr.close()
         sys.exit(EXIT_FAILURE)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            _complain(["no space is left to write to; what was journalled is safe, free some space and try again."])
+            sys.exit(EXIT_FAILURE)
         print(f"a bug in cnnbo: {error!r}; please report it with the file {_bug_report(error)}", file=sys.stderr)
         sys.exit(EXIT_FAILURE)
 

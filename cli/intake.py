@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from cnnbo.scheduler.errors import ConfigurationError
 from cnnbo.scheduler.spec import Origin, StudySpec
 
 
@@ -21,7 +22,18 @@ def read_study(path: Path, data: str | None) -> StudySpec:
     cwd = Path.cwd()
     spec = load_study(path, cwd=cwd, data_override=data)
     origin = Origin(cwd=str(cwd), environment=dict(os.environ), python=_interpreter(spec, cwd))
-    return replace(spec, origin=origin)
+    spec = replace(spec, origin=origin)
+    _check_program(spec, path)
+    return spec
+
+
+def _check_program(spec: StudySpec, path: Path) -> None:
+    """Find the program of a command now; at midnight nobody is there to read that it isn't."""
+    if not spec.command or "{" in spec.command[0]:
+        return
+    program = spec.origin.python if spec.command[0] in ("python", "python3") else spec.command[0]
+    if shutil.which(program if "/" not in program else str(Path(spec.origin.cwd) / program)) is None:
+        raise ConfigurationError(f"{path}: there is no program {program!r}; check command and trial.python.")
 
 
 def _interpreter(spec: StudySpec, cwd: Path) -> str:

@@ -35,4 +35,9 @@ def settings(state: Path | None, node: str | None = None, no_mqtt: bool = False)
 
 def state_folder(state: Path | None) -> Path:
     """The state folder that `--state` means."""
-    return settings(state).state
+    from cnnbo.scheduler.errors import ConfigurationError
+
+    folder = settings(state).state
+    if folder.exists() and not folder.is_dir():
+        raise ConfigurationError(f"--state {folder}: this is a file; name the folder of a daemon.")
+    return folder

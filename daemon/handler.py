@@ -140,7 +140,12 @@ class Handler:
     async def _go_on(self, study: Study, spec: StudySpec) -> str:
         differing = fixed_differences(study.spec, spec)
         amended = replace(spec, initial=study.spec.initial, origin=study.spec.origin)
-        if differing or amended != study.spec or study.is_archived or study.state is StudyState.CANCELLED:
+        if differing:
+            raise ConfigurationError(
+                f"study {study.name} exists with another {', '.join(differing)}; "
+                "give the study a new name, or the old value to go on."
+            )
+        if amended != study.spec or study.is_archived or study.state is StudyState.CANCELLED:
             # The study itself says what may change and what to do otherwise.
             await self._shell.submit(study.name, StudyAmended(self._now(), amended))
         if self._shell.study(study.name).state is StudyState.PAUSED:

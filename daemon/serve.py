@@ -19,7 +19,7 @@ from cnnbo.daemon.devices.base import Sample
 from cnnbo.daemon.devices.select import Selection, open_devices
 from cnnbo.daemon.executors.local import LocalExecutor
 from cnnbo.daemon.handler import Handler
-from cnnbo.daemon.journal import Journal
+from cnnbo.daemon.journal import RESERVE_BYTES, Journal
 from cnnbo.daemon.lease import Lease, lease_path
 from cnnbo.daemon.proposer import Limits, Proposer
 from cnnbo.daemon.settings import Settings
@@ -61,8 +61,12 @@ class Daemon:
 @contextmanager
 def _state_lock(state: Path) -> Iterator[None]:
     """Hold the state folder for one daemon; the kernel lets go of it however this process ends."""
-    state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (state / LOCK_NAME).open("a+") as file:
+    try:
+        state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file = (state / LOCK_NAME).open("a+")
+    except OSError as error:
+        raise ConfigurationError(f"{state}: {error.strerror}; choose another folder: --state DIR.") from error
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -72,10 +76,17 @@ def _state_lock(state: Path) -> Iterator[None]:
                 f"{state}: another daemon (pid {holder}) works in this state folder; "
                 "talk to that one, or use another --state folder."
             ) from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+        try:
+            file.truncate(0)
+            os.write(file.fileno(), str(os.getpid()).encode())  # unbuffered: nothing is left for close() to fail with
+        except OSError as error:
+            raise ConfigurationError(_too_full(state)) from error
         yield
+
+
+def _too_full(state: Path) -> str:
+    need = 2 * RESERVE_BYTES // 1024**2
+    return f"{state}: the disk is full; free at least {need} MiB there, or choose another folder: --state DIR."
 
 
 class _DeviceReader:
@@ -150,6 +161,8 @@ async def running_daemon(settings: Settings, devices: str) -> AsyncIterator[Daem
         journal = Journal(settings.state)
         stack.push_async_callback(journal.close)
         stored = await journal.open()
+        if journal.is_full:
+            raise ConfigurationError(_too_full(settings.state))
         reader = _DeviceReader(devices, settings)
         stack.push_async_callback(reader.close)
         selection = await reader.open()

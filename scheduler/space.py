@@ -222,6 +222,18 @@ class CategoricalParameter:
 Parameter = FloatParameter | IntParameter | CategoricalParameter
 
 
+def describe(parameter: Parameter) -> str:
+    """A parameter on one line, for people.
+
+    >>> describe(FloatParameter("rate", 1e-5, 1.0, "log")), describe(CategoricalParameter("pooling", ("max", "avg")))
+    ('rate: 1e-05 to 1, log', 'pooling: max, avg')
+    """
+    if isinstance(parameter, CategoricalParameter):
+        return f"{parameter.name}: {', '.join(str(choice) for choice in parameter.choices)}"
+    whole = " (whole)" if isinstance(parameter, IntParameter) else ""
+    return f"{parameter.name}: {parameter.low:g} to {parameter.high:g}{whole}, {parameter.scale}"
+
+
 @dataclass(frozen=True, slots=True)
 class SearchSpace:
     """The parameters of a study, in the order in which points list them.

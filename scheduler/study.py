@@ -496,7 +496,8 @@ class Study:
     def _end_if_done(self, at: float) -> None:
         if self.state is StudyState.CANCELLED and self.ended_at is None:
             self.ended_at = at
-        if self.state.is_ended or self.running or self._asks:
+        is_braked = self.state is StudyState.PAUSED and self.reason == "crashes"
+        if self.state.is_ended or self.running or self._asks or is_braked:
             return
         reason = self._reason_to_end()
         if reason is None:

@@ -1,6 +1,7 @@
 """`cnnbo best`: the best configuration, in the form one needs it."""
 
 import json as json_module
+import re
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Annotated
@@ -62,8 +63,9 @@ def _env(configuration: Mapping[str, object]) -> str:
 
 
 def _toml(configuration: Mapping[str, object]) -> str:
-    # JSON scalars are TOML scalars, but for bare keys.
-    return "\n".join(f"{json_module.dumps(name)} = {json_module.dumps(item)}" for name, item in configuration.items())
+    # JSON's scalars are TOML's; a key that isn't bare is quoted like a string.
+    keys = {name: name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json_module.dumps(name) for name in configuration}
+    return "\n".join(f"{keys[name]} = {json_module.dumps(item)}" for name, item in configuration.items())
 
 
 _FORMS: dict[Format, Callable[[Mapping[str, object]], str]] = {

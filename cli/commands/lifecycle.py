@@ -52,5 +52,5 @@ def _order(verb: str, name: str, state: options.State, json: bool, done: str, **
     if json:
         print_json(answer)
         return
-    running = answer.get("running", 0)
+    running = answer.get("running", 0) if verb in ("pause", "cancel") else 0
     print(f"{name}: {done}{f', {running} trials still running' if running else ''}")

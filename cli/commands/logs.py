@@ -29,9 +29,13 @@ def logs(
     chosen = _choose(client.show(folder, name), trial)
     attempt = len(chosen["attempts"])
     files = log_files(folder, name, chosen["id"], attempt)
+    while follow and not files and not _has_ended(folder, name, chosen["id"]):
+        time.sleep(POLL_S)
+        files = log_files(folder, name, chosen["id"], attempt)
     if not files:
         raise RequestError(f"trial {chosen['id']} of study {name} has no log yet.")
-    for line in tail(folder, name, chosen["id"], attempt, lines):
+    shown = tail(folder, name, chosen["id"], attempt, lines)
+    for line in shown or [f"(nothing was printed; {chosen['message'] or chosen['state']})"]:
         print(line)
     if follow:
         _follow(folder, name, chosen["id"], files[-1])

@@ -36,6 +36,9 @@ def run(
     settings = options.settings(state, node, no_mqtt)
     spec = read_study(study, data)
     if dry_run:
+        from cnnbo.daemon.handler import prepare_data
+
+        asyncio.run(prepare_data(spec))
         _print_plan(spec, settings, devices)
         return
     if detach:
@@ -49,6 +52,7 @@ def run(
 def _print_plan(spec: "StudySpec", settings: "Settings", devices: str | None) -> None:
     from cnnbo.cli import output
     from cnnbo.daemon.devices.select import open_devices
+    from cnnbo.scheduler.space import describe
 
     selection = open_devices(devices or "auto")
     selection.backend.close()
@@ -57,7 +61,7 @@ def _print_plan(spec: "StudySpec", settings: "Settings", devices: str | None) ->
     print(f"metric {spec.metric} ({spec.direction}), data {spec.data_dir or '-'}, state {settings.state}")
     print(selection.note)
     for parameter in spec.space.parameters:
-        print(f"  {parameter}")
+        print(f"  {describe(parameter)}")
     for configuration in spec.start:
         print(f"first: {output.configuration(configuration)}")
     print("Nothing was started.")
@@ -131,6 +135,7 @@ class _Foreground:
         listener = await Connection.open(self._settings.state)
         report = Report(await listener.request("follow", study=self._spec.name), status["devices"], self._say)
         report.hello(self._spec.data_dir, submitted["outcome"])
+        self._name_others(status["studies"], "this daemon goes on with other studies too")
         listening = asyncio.ensure_future(_listen(listener, report))
         interrupted = asyncio.ensure_future(self._interrupts.get())
         await asyncio.wait((listening, interrupted), return_when=asyncio.FIRST_COMPLETED)
@@ -153,10 +158,14 @@ class _Foreground:
         else:
             report.goodbye()
         self._print_final(shown)
-        others = [s["name"] for s in (await connection.request("status"))["studies"] if s["state"] == "running"]
-        if others:
-            self._say(f"still unfinished in this state folder: {', '.join(others)}; cnnbo daemon goes on with them.")
+        studies = (await connection.request("status"))["studies"]
+        self._name_others(studies, "still unfinished in this state folder; cnnbo daemon goes on with them")
         return 0 if shown["state"] == "finished" else 1
+
+    def _name_others(self, studies: list[dict[str, Any]], what: str) -> None:
+        others = [s["name"] for s in studies if s["state"] == "running" and s["name"] != self._spec.name]
+        if others:
+            self._say(f"{what}: {', '.join(others)}")
 
     def _tell_crashes(self, shown: dict[str, Any]) -> None:
         from cnnbo.cli.report import crash_report

@@ -165,9 +165,21 @@ def _keys(on_keys: Callable[[bytes], None]) -> Iterator[None]:
     loop, fd = asyncio.get_running_loop(), sys.stdin.fileno()
     before = termios.tcgetattr(fd)
     tty.setcbreak(fd)
-    loop.add_reader(fd, lambda: on_keys(os.read(fd, 64)))
+
+    def read() -> None:
+        try:
+            pressed = os.read(fd, 64)
+        except OSError:
+            pressed = b""
+        if pressed:
+            on_keys(pressed)
+        else:
+            loop.remove_reader(fd)  # the terminal is gone; SIGHUP ends us
+
+    loop.add_reader(fd, read)
     try:
         yield
     finally:
         loop.remove_reader(fd)
-        termios.tcsetattr(fd, termios.TCSADRAIN, before)
+        with contextlib.suppress(termios.error, OSError):  # a closed terminal needs no mending
+            termios.tcsetattr(fd, termios.TCSADRAIN, before)

@@ -216,7 +216,7 @@ def _data_dir(
         faults.add(("data", "dir"), f"{place}: {shown(written)} is no folder; name one.")
     if written.startswith("~"):  # nor does bash expand it in --data=~/digits
         faults.add(("data", "dir"), f"{place}: the ~ of {shown(written)} is not expanded here; write the whole path.")
-    return str(cwd / written)
+    return str((cwd / written).resolve())  # the same folder, however it was written, is the same data
 
 
 def _trial(table: StudyTable, model: ModelSpec | None) -> TrialSettings:

@@ -156,7 +156,7 @@ def test_submitting_again(box: Box) -> None:
     box.run("run", study, "--devices", "cpu:2", "--no-mqtt")
     assert box.json("show", "parabola")["finished"] == 6
     study.write_text(text.replace("high = 1", "high = 2"))
-    refused = box.run("run", study, "--devices", "cpu:2", "--no-mqtt", code=1)
+    refused = box.run("run", study, "--devices", "cpu:2", "--no-mqtt", code=78)
     assert "another space" in refused.stderr
 
 
@@ -215,6 +215,7 @@ def test_a_dry_run_starts_nothing(box: Box) -> None:
         (("run", "study.toml", "--devices", "gpu7"), 78, "gpu7"),
         (("run", "study.toml", "--devices", "cpu:none"), 78, "cpu:none"),
         (("run", "study.toml", "--state", "study.toml"), 78, "study.toml"),
+        (("status", "--state", "study.toml"), 78, "this is a file"),
         (("show", "nothing"), 1, "nothing"),
         (("logs", "nothing"), 1, "nothing"),
         (("best", "nothing"), 1, "nothing"),
@@ -240,6 +241,26 @@ def test_nothing_is_started_by_a_wrong_study_file(box: Box) -> None:
     assert "low" in refused.stderr
     assert "2 mistakes; nothing was started." in refused.stderr
     assert not box.state.exists()
+
+
+def test_a_program_that_does_not_exist_is_found_before_the_first_trial(box: Box) -> None:
+    """Four crashed trials are a slow way to learn of a typo."""
+    study = box.write_study(lambda text: text.replace('"python", "-S"', '"pythonn"'))
+    assert "no program 'pythonn'" in box.run("run", study, code=78).stderr
+    assert not box.state.exists()
+
+
+def test_an_unfinished_study_in_the_same_folder_is_named(box: Box) -> None:
+    """It takes devices too; nobody should have to guess why only one is left."""
+    other = box.write_study(lambda text: text.replace("parabola", "other"), GATED)
+    gate = box.folder / "gate"
+    first = box.start("run", other, "--devices", "cpu:2", "--no-mqtt", GATE=str(gate))
+    _wait_for_gated(box, 2)
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
+    gate.touch()
+    done = box.run("run", box.write_study(script=GATED), "--devices", "cpu:2", "--no-mqtt", GATE=str(gate))
+    assert "goes on with other studies too: other" in done.stdout
 
 
 def test_the_journal_can_be_read_while_it_is_written(box: Box) -> None:

@@ -204,6 +204,16 @@ def test_three_equal_crashes_in_a_row_pause_the_study() -> None:
     assert script.study.state is StudyState.RUNNING  # counting starts anew
 
 
+def test_equal_crashes_pause_even_a_study_that_is_at_its_end() -> None:
+    """`paused` says what to mend; `failed` would only say that all is lost."""
+    script = Script(StudySpec(SPACE, evaluations=3))
+    for point in (0.1, 0.2, 0.3):
+        [trial] = script.propose(point)
+        script.start(trial)
+        script.fail(trial, Failure.CRASHED, "no")
+    assert (script.study.state, script.study.reason) == ("paused", "crashes")
+
+
 def test_unequal_crashes_do_not_pause_the_study() -> None:
     """Crashes that differ may come from the configurations; the optimizer learns from them."""
     script = Script(StudySpec(SPACE, evaluations=10))
