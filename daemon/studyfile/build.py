@@ -1,5 +1,6 @@
 """From the tables of a study file to a `StudySpec`: what must be there, what fits together, what is filled in."""
 
+import os
 import re
 import warnings
 from collections.abc import Mapping, Sequence
@@ -214,9 +215,10 @@ def _data_dir(
     place = "data.dir" if override is None else "--data"
     if not written or "\0" in written:
         faults.add(("data", "dir"), f"{place}: {shown(written)} is no folder; name one.")
+        return None
     if written.startswith("~"):  # nor does bash expand it in --data=~/digits
         faults.add(("data", "dir"), f"{place}: the ~ of {shown(written)} is not expanded here; write the whole path.")
-    return str((cwd / written).resolve())  # the same folder, however it was written, is the same data
+    return os.path.normpath(cwd / written)  # `../data` and the whole path are the same data at a resubmission
 
 
 def _trial(table: StudyTable, model: ModelSpec | None) -> TrialSettings:
