@@ -270,7 +270,7 @@ class Shell:
         spec = study.spec
         try:
             proposal = await self._proposer.suggest(
-                spec.name, spec.optimizer, spec.space, spec.seed, study.history(basis), command.ask, command.count
+                spec.name, spec.optimizer, spec.space, spec.seed, study.history(), command.ask, command.count
             )
         except SpaceExhaustedError:
             self.post(study.name, AskDropped(self._now(), command.ask, space_exhausted=True))

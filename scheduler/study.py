@@ -245,13 +245,14 @@ class Study:
         )
 
     def history(self, basis: Basis | None = None, hint: bytes | None = None) -> History:
-        """What the optimizer is handed.
+        """What the optimizer is handed: now, or at an earlier ask that is to be repeated.
 
         Args:
-            basis: the trials it is based on; None = those of now.
-            hint: what the optimizer wanted to be handed; None = the newest hint.
+            basis: the trials of an earlier ask, from its `PointsSuggested`; None = those of now.
+            hint: with a basis, what was handed back at that ask (`hint_in`).
         """
-        basis = self.basis() if basis is None else basis
+        if basis is None:
+            basis, hint = self.basis(), self.hint
         objectives = [[self._objective(self._trials[trial_id])] for trial_id in basis.observed]
         return History(
             observed=self._points(basis.observed),
@@ -261,7 +262,7 @@ class Study:
             excluded=self._points(basis.excluded),
             evaluations=self.spec.evaluations,
             initial=self.spec.initial_points,
-            hint=self.hint if hint is None else hint,
+            hint=hint,
         )
 
     def _points(self, trial_ids: Sequence[int]) -> Points:
@@ -538,7 +539,7 @@ class Study:
     def _answer(self, command: Command, optimizer: Optimizer) -> None:
         assert isinstance(command, AskOptimizer)
         basis = self.basis()
-        suggestion = optimizer.suggest(self.history(basis), command.ask, command.count)
+        suggestion = optimizer.suggest(self.history(), command.ask, command.count)
         points = tuple(tuple(float(u) for u in row) for row in suggestion.points)
         self._apply(
             PointsSuggested(

@@ -313,6 +313,22 @@ def test_minimised_values_stay_as_reported(script: Script) -> None:
     assert other.study.history().objectives.tolist() == [[3.0], [2.0]]
 
 
+def test_a_journalled_ask_can_be_handed_over_again(script: Script) -> None:
+    """Proposals are checked by repeating them: same trials, same hint, whatever has happened since."""
+    script.run(0.1, 0.5)
+    [a] = script.propose(0.2)
+    script.start(a)
+    before, basis = script.study.history(), script.study.basis()
+    script.complete(a, 0.9)
+    script.study.hint = b"newer"
+    again = script.study.history(basis, hint=None)
+    assert (again.observed.tolist(), again.objectives.tolist()) == (
+        before.observed.tolist(),
+        before.objectives.tolist(),
+    )
+    assert (again.pending.tolist(), again.hint) == ([[0.2]], None)
+
+
 def test_a_replay_rebuilds_the_study(script: Script) -> None:
     """The journal is the truth: what it says must be what the daemon knew."""
     script.run(0.1, 0.5)
