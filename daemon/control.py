@@ -177,6 +177,7 @@ class ControlServer:
                 waiting = asyncio.ensure_future(anext(news))
                 await _send(writer, {"topic": message.topic, "body": message.body})
         except StopAsyncIteration:
+            writer.close()  # the follower read nothing for too long; an end it can see beats silence
             return
         finally:
             waiting.cancel()

@@ -11,7 +11,7 @@ from cnnbo.daemon import messages
 from cnnbo.daemon.shell import Shell
 from cnnbo.models.registry import find_model
 from cnnbo.scheduler.codec import decode_value
-from cnnbo.scheduler.errors import ConfigurationError, RequestError
+from cnnbo.scheduler.errors import CnnboError, ConfigurationError, RequestError
 from cnnbo.scheduler.events import (
     StudyAmended,
     StudyArchived,
@@ -164,13 +164,28 @@ def _study_name(args: Mapping[str, Any]) -> str:
 def _decode_spec(data: object) -> StudySpec:
     try:
         spec = decode_value(StudySpec, data)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        _check_sense(spec)
+    except (KeyError, TypeError, ValueError, AttributeError, CnnboError) as error:
         raise RequestError(f"the study in the request can't be read ({error}); is this command line newer?") from error
     assert isinstance(spec, StudySpec)
     if not _NAME.fullmatch(spec.name):
         # It becomes a folder and a topic; not every client reads study files with our parser.
         raise RequestError(f"{spec.name!r} is no name for a study; use [a-z0-9-], at most 40 characters.")
     return spec
+
+
+def _check_sense(spec: StudySpec) -> None:
+    """Refuse what our own study files can't say, but another client might.
+
+    Raises:
+        TypeError, ValueError, CnnboError: the spec would fail later, when nobody is there to be told.
+    """
+    whole = (spec.evaluations, spec.seed, 0 if spec.initial is None else spec.initial)
+    if not all(type(number) is int and number >= 0 for number in whole) or spec.evaluations < 1:
+        raise ValueError("evaluations, seed and initial must be whole numbers")
+    if (spec.model is None) == (not spec.command):
+        raise ValueError("it needs either a model or a command")
+    Study(spec)  # the start configurations belong to the space
 
 
 async def prepare_data(spec: StudySpec) -> None:

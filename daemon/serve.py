@@ -19,7 +19,7 @@ from cnnbo.daemon.devices.base import Sample
 from cnnbo.daemon.devices.select import Selection, open_devices
 from cnnbo.daemon.executors.local import LocalExecutor
 from cnnbo.daemon.handler import Handler
-from cnnbo.daemon.journal import RESERVE_BYTES, Journal
+from cnnbo.daemon.journal import RESERVE_BYTES, Journal, JournalFullError
 from cnnbo.daemon.lease import Lease, lease_path
 from cnnbo.daemon.proposer import Limits, Proposer
 from cnnbo.daemon.settings import Settings
@@ -116,8 +116,9 @@ class _DeviceReader:
         shell.take_samples(samples, held)
         states = {device["uuid"]: (device["state"], device["reason"]) for device in shell.device_objects()}
         if states != self._saved:
-            self._saved = states
-            await journal.save_devices(shell.device_objects(), time.time())
+            with suppress(JournalFullError):  # a picture for later; on a full disk it waits for the next reading
+                await journal.save_devices(shell.device_objects(), time.time())
+                self._saved = states
 
     async def run(self, shell: Shell, journal: Journal) -> None:
         """Read the devices for ever, often while a study runs."""

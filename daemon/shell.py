@@ -22,10 +22,10 @@ from cnnbo.daemon.lease import lease_path
 from cnnbo.daemon.logfiles import last_words
 from cnnbo.daemon.proposer import Proposer
 from cnnbo.daemon.sinks.base import Delivery, Message, Sink
-from cnnbo.daemon.verdict import Completed, Failed, Outcome, harvest, judge, read_result
+from cnnbo.daemon.verdict import Completed, Failed, Outcome, harvest, judge, read_evidence, read_result
 from cnnbo.scheduler.allocator import RequestTrials, StartTrial, allocate
 from cnnbo.scheduler.budget import exceeded_limit
-from cnnbo.scheduler.errors import InvalidTransitionError, RequestError, SpaceExhaustedError
+from cnnbo.scheduler.errors import CnnboError, InvalidTransitionError, RequestError, SpaceExhaustedError
 from cnnbo.scheduler.events import (
     AskDropped,
     AskOptimizer,
@@ -35,6 +35,7 @@ from cnnbo.scheduler.events import (
     PointsSuggested,
     StopTrial,
     StudyCreated,
+    StudyPaused,
     TimeSpent,
     TrialCompleted,
     TrialFailed,
@@ -48,6 +49,9 @@ from cnnbo.scheduler.trial import Failure, Trial, TrialState
 log = logging.getLogger(__name__)
 
 FULL_DISK_RETRY_S = 5.0
+REST_S = 30.0
+"""After a trial could not be started, its device gets none for so long, in seconds."""
+
 TICK_S = 10.0
 """How often time is booked on wall-clock budgets, in seconds."""
 
@@ -108,6 +112,8 @@ class Shell:
         self._shown: dict[str, dict[str, object]] = {}
         self._attempts: asyncio.TaskGroup | None = None
         self._is_stopping = False
+        self._stops: set[str] = set()  # attempts asked to end; one may still be preparing its files
+        self._resting: dict[str, float] = {}  # device -> until when it gets no trial, after one could not be started
         self._woken = asyncio.Event()
         self.quiet = asyncio.Event()  # set while no attempt runs
         self.quiet.set()
@@ -197,7 +203,7 @@ class Shell:
         try:
             await self._apply(name, event)
             await self._share_out()
-        except (RequestError, InvalidTransitionError) as error:
+        except CnnboError as error:
             if done is not None and not done.cancelled():
                 done.set_exception(error)
             else:
@@ -262,12 +268,17 @@ class Shell:
             case AskOptimizer():
                 self._attempts.create_task(self._propose(study, command), name=f"ask {study.name}")
             case StopTrial():
-                self._executor.stop(f"{study.name}/{command.trial}/{command.attempt}", self._pins.grace_s)
+                self._stop_attempt(f"{study.name}/{command.trial}/{command.attempt}", self._pins.grace_s)
+
+    def _stop_attempt(self, key: str, grace_s: float) -> None:
+        self._stops.add(key)
+        self._executor.stop(key, grace_s)
 
     async def _propose(self, study: Study, command: AskOptimizer) -> None:
         """Ask the proposer; whatever happens, the ask is answered."""
         basis = study.basis()
         spec = study.spec
+        entry = self._entries[study.name]
         try:
             proposal = await self._proposer.suggest(
                 spec.name, spec.optimizer, spec.space, spec.seed, study.history(), command.ask, command.count
@@ -275,6 +286,13 @@ class Shell:
         except SpaceExhaustedError:
             self.post(study.name, AskDropped(self._now(), command.ask, space_exhausted=True))
             return
+        except Exception:
+            log.exception("a bug in cnnbo: no point could be proposed; study %s is paused.", study.name)
+            self.post(study.name, AskDropped(self._now(), command.ask))
+            self.post(study.name, StudyPaused(self._now()))
+            return
+        if self._entries.get(study.name) is not entry:
+            return  # the study was deleted meanwhile; its name may belong to another one now
         if proposal.note:
             log.warning("%s: took a Sobol point: %s", study.name, proposal.note)
         self.post(
@@ -322,7 +340,9 @@ class Shell:
 
     def _idle(self) -> list[str]:
         occupants = self._occupants
-        return [uuid for uuid in self._devices if uuid not in occupants and uuid not in self._unusable]
+        now = self._now()
+        resting = {uuid for uuid, until in self._resting.items() if now < until}
+        return [uuid for uuid in self._devices if uuid not in {*occupants, *self._unusable, *resting}]
 
     async def _share_out(self) -> None:
         """Put trials on idle devices until nothing more fits."""
@@ -331,6 +351,8 @@ class Shell:
             if not allocations:
                 return
             for allocation in allocations:
+                if self._is_stopping:
+                    return
                 limit = exceeded_limit(self.study(allocation.study), self._now())
                 if limit is not None:
                     await self._apply(allocation.study, BudgetReached(self._now(), limit))
@@ -369,7 +391,8 @@ class Shell:
             # The error itself tells equal crashes from different ones, and people what to mend.
             words = await asyncio.to_thread(last_words, self._pins.state, study.name, trial.id, attempt)
             outcome = replace(outcome, message=f"{outcome.message.rstrip('.')}: {words}" if words else outcome.message)
-        is_lost = evidence.stopped_by not in ("request", "lease")
+        is_lost = evidence.stopped_by not in ("request", "lease") and device.uuid not in self._resting
+        self._stops.discard(f"{study.name}/{trial.id}/{attempt}")
         try:
             await self.submit(study.name, _end_event(self._now(), trial.id, attempt, outcome, evidence, is_lost))
         except (RequestError, InvalidTransitionError) as error:
@@ -394,9 +417,14 @@ class Shell:
             launch = await asyncio.to_thread(
                 prepare_launch, study, trial, attempt, device, token, self._pins.state, lease
             )
+            if self._is_stopping or launch.key in self._stops:
+                return ExitEvidence(stopped_by="request")
+            self._resting.pop(device.uuid, None)
             return await self._executor.run(launch, on_progress)
-        except OSError as error:
-            # No file, no process: the machine's fault, which says nothing about the configuration.
+        except Exception as error:
+            # No file, no process: the machine's fault or ours, which says nothing about the configuration.
+            log.exception("trial %d of study %s could not be started", trial.id, study.name)
+            self._resting[device.uuid] = self._now() + REST_S
             return ExitEvidence(stopped_by="runner", message=f"The trial could not be started: {error}.")
 
     # -- starting and stopping ----------------------------------------------------------------------------------------
@@ -419,10 +447,12 @@ class Shell:
         directory = attempt_dir(self._pins.state, study.name, trial.id, attempt.n)
         ended_at = max(attempt.started, min(self._now(), _last_change(directory, attempt.started)))
         outcome = harvest(directory, study.spec.report.pattern is not None)
+        evidence = read_evidence(directory) or ExitEvidence()
+        is_lost = evidence.stopped_by != "request"  # an orderly stop or a pause may have been cut short
         if outcome is None:
             message = "The daemon died while it ran."
-            return TrialFailed(ended_at, trial.id, attempt.n, Failure.INTERRUPTED, message)
-        return _end_event(ended_at, trial.id, attempt.n, outcome, ExitEvidence(), is_lost=True)
+            return TrialFailed(ended_at, trial.id, attempt.n, Failure.INTERRUPTED, message, is_lost=is_lost)
+        return _end_event(ended_at, trial.id, attempt.n, outcome, evidence, is_lost)
 
     async def stop(self, grace_s: float) -> None:
         """Start nothing more and end all attempts; returns when the last one's end is journalled.
@@ -432,7 +462,7 @@ class Shell:
         self._is_stopping = True
         for study in self.studies:
             for trial in study.running:
-                self._executor.stop(f"{study.name}/{trial.id}/{len(trial.attempts)}", grace_s)
+                self._stop_attempt(f"{study.name}/{trial.id}/{len(trial.attempts)}", grace_s)
         await self.quiet.wait()
 
     async def delete(self, name: str) -> None:
@@ -442,10 +472,14 @@ class Shell:
             RequestError: there is no such study, or it hasn't ended.
         """
         study = self.study(name)
-        if not study.state.is_ended or study.running:
+        if study.state.is_ended and study.running:
+            raise RequestError(
+                f"study {name}: {len(study.running)} trials are still being stopped; try again in a minute."
+            )
+        if not study.state.is_ended:
             raise RequestError(f"study {name} is {study.state}; end it first: cnnbo cancel {name}")
-        entry = self._entries.pop(name)
-        await self._journal.delete(entry.key, self._now())
+        await self._journal.delete(self._entries[name].key, self._now())
+        del self._entries[name]
         await asyncio.to_thread(shutil.rmtree, study_dir(self._pins.state, name), ignore_errors=True)
         for message in messages.cleared(study):
             self._publish(message)

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -112,8 +113,10 @@ class _Foreground:
 
         async with running_daemon(self._settings, self._devices or "auto") as daemon:
             self._say(daemon.note)
-            code = await self._follow(await Connection.open(self._settings.state), daemon)
-            watcher = asyncio.ensure_future(self._hasten(daemon))
+            try:
+                code = await self._follow(await Connection.open(self._settings.state), daemon)
+            finally:
+                watcher = asyncio.ensure_future(self._hasten(daemon))
         watcher.cancel()
         return code
 
@@ -181,6 +184,8 @@ class _Foreground:
             print_json(shown)
 
     async def _interrupted(self, connection: "Connection", daemon: "Daemon | None", number: int) -> int:
+        from cnnbo.scheduler.errors import RequestError
+
         if daemon is None:
             self._say(f"no longer followed; the daemon goes on: cnnbo show {self._spec.name}")
             return 130
@@ -191,7 +196,8 @@ class _Foreground:
         self._say(
             f"stopping: trials have {grace:.0f} s for a checkpoint (Ctrl-C again: now); run the same command to go on."
         )
-        await connection.request("pause", study=self._spec.name, now=True)
+        with suppress(RequestError):  # it may have ended, or been cancelled, in this moment
+            await connection.request("pause", study=self._spec.name, now=True)
         return 130
 
 

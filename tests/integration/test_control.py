@@ -67,6 +67,17 @@ def test_a_name_never_leads_out_of_the_state_folder(name: str, busy_box: Box) ->
     assert answer["status"] == "error" and "no name for a study" in answer["error"]
 
 
+@pytest.mark.parametrize(
+    "change", [{"evaluations": "abc"}, {"seed": "x"}, {"command": []}, {"start": [{"y": 1}]}, {"evaluations": 0}]
+)
+def test_a_senseless_study_never_gets_into_the_journal(change: dict[str, object], busy_box: Box) -> None:
+    """What is journalled is replayed at every start: one bad line would make the folder unusable."""
+    request = json.dumps({"verb": "submit", "args": {"spec": encode_value(SPEC) | change}}).encode()
+    answers = speak(busy_box.state, request, b'{"verb": "status"}')
+    assert [answer["status"] for answer in answers] == ["error", "ok"]
+    assert answers[1]["data"]["studies"] == []
+
+
 def test_only_the_owner_can_knock(busy_box: Box) -> None:
     """Trials run as the daemon's user: whoever reaches the socket can run commands as that user."""
     assert (busy_box.state / "control.sock").stat().st_mode & 0o777 == 0o600

@@ -208,9 +208,19 @@ async def test_files_that_cannot_be_written_say_nothing_about_the_configuration(
     (tmp_path / "studies").write_text("a file where a folder should be")
     async with scene(tmp_path) as at:
         await at.submit()
-        await at.until(1, TrialState.FAILED)
-        assert {attempt.outcome for attempt in at.study.trial(1).attempts} == {"interrupted"}
+        await at.ears.until(lambda: any(t.attempts and t.attempts[-1].outcome for t in at.study.trials[:2]))
+        ended = [attempt for trial in at.study.trials for attempt in trial.attempts if attempt.outcome]
+        assert {(attempt.outcome, attempt.is_lost) for attempt in ended} == {("interrupted", False)}
         assert not at.study.history().failed.size
+
+
+async def test_a_stop_reaches_an_attempt_that_is_still_preparing(tmp_path: Path) -> None:
+    """An order that comes in the first milliseconds of a trial must not be lost for the hours it runs."""
+    async with scene(tmp_path) as at:
+        await at.submit()  # returns as soon as the trials are journalled as started
+        await at.shell.submit("s", StudyCancelled(2.0))
+        await at.until(1, TrialState.CANCELLED)
+        await at.until(2, TrialState.CANCELLED)
 
 
 async def test_a_study_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -> None:
