@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from rich.table import Table
 from rich.text import Text
 
+from cnnbo.cli.output import device_label
+
 _STATE_STYLES: Mapping[str, str] = {
     "busy": "green",
     "foreign": "yellow",
@@ -44,7 +46,7 @@ def devices_table(devices: Sequence[Mapping[str, object]]) -> Table:
 def _cells(device: Mapping[str, object]) -> list[Text | str]:
     state = str(device["state"])
     return [
-        _label(device),
+        device_label(device),
         Text(str(device["name"])),  # as text, since names may hold the brackets of Rich's markup
         Text(state, _STATE_STYLES.get(state, "")),
         Text(_doing(device)),
@@ -54,11 +56,6 @@ def _cells(device: Mapping[str, object]) -> list[Text | str]:
         _figure(device["power_w"], " W"),
         Text(str(device["uuid"])),
     ]
-
-
-def _label(device: Mapping[str, object]) -> str:
-    uuid = str(device["uuid"])
-    return uuid if uuid.startswith("cpu-") else f"gpu{device['index']}"
 
 
 def _doing(device: Mapping[str, object]) -> str:
