@@ -7,6 +7,8 @@ from typing import Any
 
 from cnnbo import __version__
 from cnnbo.cli import output
+from cnnbo.cli.insight import stop_hint
+from cnnbo.scheduler.insight import StudyInsight
 
 QUIET_S = 300.0
 """After so many seconds without a line there is a heartbeat."""
@@ -37,6 +39,7 @@ class Report:
         self._clock = clock
         self._last_line = clock()
         self._best = shown["best_trial"]
+        self._is_hinted = False
 
     @property
     def study(self) -> dict[str, Any]:
@@ -66,6 +69,7 @@ class Report:
         """Take a piece of news."""
         if topic == f"study/{self._study['name']}" and body is not None:
             self._study = dict(body)
+            self._hint()
         elif topic == "event" and body is not None and "trial" in body:
             self._trial(body)
 
@@ -88,6 +92,16 @@ class Report:
         self._timed(f"{head}  {self._outcome(kind, news)}")
         if kind == "complete" and news["best_trial"] == news["trial"]:
             self._line(f"         {output.configuration(news['configuration'])}")
+
+    def _hint(self) -> None:
+        """Say once that stopping is reasonable: a log is read from top to bottom, not looked at."""
+        told = self._study.get("insight") or {}
+        if self._is_hinted or not told.get("stop_advised"):
+            return
+        insight = StudyInsight.read(told)
+        if insight is not None:
+            self._is_hinted = True
+            self._timed(f"hint: {stop_hint(insight, self._study['name'])}")
 
     def _outcome(self, kind: str, news: Mapping[str, Any]) -> str:
         if kind == "complete":

@@ -3,6 +3,7 @@
 DESIGN: times are RFC 3339 UTC, unknown is null, ids count from 1; keys are only ever added.
 """
 
+import itertools
 import math
 import statistics
 from collections.abc import Iterable, Mapping
@@ -13,7 +14,7 @@ from cnnbo.daemon.devices.base import Device, Sample
 from cnnbo.daemon.executors.base import Progress
 from cnnbo.daemon.sinks.base import Delivery, Message
 from cnnbo.scheduler.budget import SECONDS_PER_HOUR, device_seconds, study_cost
-from cnnbo.scheduler.study import Study
+from cnnbo.scheduler.study import Study, StudyState
 from cnnbo.scheduler.trial import Attempt, Trial, TrialState
 
 STUDY_SCHEMA = "cnnbo.study/1"
@@ -22,6 +23,9 @@ DEVICE_SCHEMA = "cnnbo.device/1"
 PROGRESS_SCHEMA = "cnnbo.progress/1"
 EVENT_SCHEMA = "cnnbo.event/1"
 INFO_SCHEMA = "cnnbo.info/1"
+
+RELEVANCES_TOLD = 20
+"""Of the most relevant parameters the share is told: a study's topic stays under 8 KiB however many there are."""
 
 
 def rfc3339(at: float | None) -> str | None:
@@ -124,7 +128,31 @@ def study_object(study: Study, now: float) -> dict[str, object]:
         "ended": rfc3339(study.ended_at),
         "spent_s": busy_seconds(study, now),
         "failures": failure_counts(study),
-        "insight": study.insight or None,
+        "insight": insight_object(study),
+    }
+
+
+def insight_object(study: Study) -> dict[str, object] | None:
+    """What the surrogate believed at its last ask, in the user's direction; None before the first.
+
+    `stop_advised` is about a study that goes on: a paused or ended one is never told to stop.
+    """
+    insight = study.insight
+    if insight is None:
+        return None
+    shares = itertools.islice(insight.relevance.items(), RELEVANCES_TOLD)
+    return {
+        "relevance": {name: round(share, 4) for name, share in shares},
+        "best_mean": insight.best_mean,
+        "best_sd": insight.best_sd,
+        "noise_sd": insight.noise_sd,
+        "expected_improvement": insight.expected_improvement,
+        "feasible_probability": insight.feasible_probability,
+        "expected_gain": insight.expected_gain,
+        "observations": insight.observations,
+        "observed": insight.observed,
+        "asks_below_noise": insight.asks_below_noise,
+        "stop_advised": insight.advises_stop and study.state is StudyState.RUNNING,
     }
 
 

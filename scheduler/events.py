@@ -49,7 +49,8 @@ class PointsSuggested:
         source: where they came from.
         observed, failed, pending, excluded: ids of the trials the proposal was based on, in the order handed over.
         note: why this is a fallback; None if it isn't.
-        insight: what the surrogate believes.
+        insight: what the surrogate believes, as it said it: plain data in units of the objective (the study turns them
+            into a `StudyInsight`); empty where none took part.
         hint_in, hint: what was handed to the optimizer, and what it wants to be handed next time.
         seconds: how long the proposer took.
         environment: versions and thread count of the proposer.

@@ -22,11 +22,16 @@ Scale = Literal["linear", "log", "reverse-log"]
 """`log` spreads small values, `reverse-log` (the log of 1 - x) spreads values near 1."""
 
 
+_FIXED = "leave a value that never changes out of the space and write it into the command."
+# A constant would be a coordinate that no optimizer can learn from, in every table and among what "matters".
+
+
 def _check_bounds(name: str, low: float, high: float, scale: Scale) -> None:
     if not (math.isfinite(low) and math.isfinite(high)):
         raise ConfigurationError(f"space.{name}: low and high must be finite, not {low} and {high}.")
     if low >= high:
-        raise ConfigurationError(f"space.{name}: low must be below high, and low is {low}, high is {high}.")
+        more = f"; {_FIXED}" if low == high else "."
+        raise ConfigurationError(f"space.{name}: low must be below high, and low is {low}, high is {high}{more}")
     if scale == "log" and low <= 0:
         remedy = high / 1e6 if high > 0 else 1e-6
         raise ConfigurationError(
@@ -188,8 +193,7 @@ class CategoricalParameter:
     def __post_init__(self) -> None:
         if len(self.choices) < 2:
             raise ConfigurationError(
-                f"space.{self.name}: choices needs at least two entries, and has {len(self.choices)}; "
-                "a fixed value belongs into the command."
+                f"space.{self.name}: choices needs at least two entries, and has {len(self.choices)}; {_FIXED}"
             )
         distinct = {(type(choice), choice) for choice in self.choices}
         if len(distinct) < len(self.choices):

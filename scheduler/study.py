@@ -16,15 +16,17 @@ States of a trial:
 """
 
 import copy
+import math
+import operator
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import assert_never
+from typing import SupportsFloat, SupportsIndex, assert_never
 
 import numpy as np
 
-from cnnbo.scheduler.errors import InvalidTransitionError, RequestError
+from cnnbo.scheduler.errors import InvalidTransitionError, RequestError, SpaceExhaustedError
 from cnnbo.scheduler.events import (
     AskDropped,
     AskOptimizer,
@@ -46,6 +48,7 @@ from cnnbo.scheduler.events import (
     TrialsRequested,
     TrialStarted,
 )
+from cnnbo.scheduler.insight import StudyInsight
 from cnnbo.scheduler.optimizers.base import History, Optimizer, Points, Source
 from cnnbo.scheduler.space import Point
 from cnnbo.scheduler.spec import StudySpec, fixed_differences, to_objective
@@ -63,6 +66,7 @@ TIMEOUT_SAMPLE = 5
 """After this many finished trials the limit is `TIMEOUT_MEDIANS` times their median duration."""
 
 _EVENTS_KEPT_PER_TRIAL = 8
+_RESUME = "study.handle(StudyResumed(0.0)), from cnnbo.scheduler.events"
 
 
 class StudyState(StrEnum):
@@ -120,7 +124,7 @@ class Study:
         self.wall_clock_s = 0.0
         self.budget_limit: str | None = None
         self.hint: bytes | None = None
-        self.insight: dict[str, object] = {}
+        self.insight: StudyInsight | None = None
         self._optimizer = optimizer
         self._trials: dict[int, Trial] = {}
         self._asks: dict[int, int] = {}  # outstanding ask -> how many points it is for
@@ -333,8 +337,10 @@ class Study:
     def _check_suggestion(self, event: PointsSuggested) -> None:
         points = set(event.points)
         wrong_size = any(len(point) != self.spec.space.dimension for point in points)
+        outside = not all(0.0 <= u <= 1.0 for point in points for u in point)  # NaN is outside too
         expected = self._asks.get(event.ask)
-        if len(points) != expected or len(event.points) != expected or wrong_size or points & self._taken:
+        is_misfit = len(points) != expected or len(event.points) != expected or wrong_size or outside
+        if is_misfit or points & self._taken:
             raise self._invalid(event)
 
     def _check_start(self, event: TrialStarted) -> None:
@@ -431,8 +437,9 @@ class Study:
         del self._asks[event.ask]
         if event.hint is not None:
             self.hint = event.hint
-        if event.insight:
-            self.insight = dict(event.insight)
+        # A fallback or a point of the design says nothing: what was believed before still stands.
+        if (insight := StudyInsight.read(event.insight)) is not None:
+            self.insight = insight.turned(self.spec.direction).following(self.insight)
         for point in event.points:
             self._add_trial(point, event.source, event.ask, event.note)
 
@@ -521,23 +528,62 @@ class Study:
     def ask(self) -> Trial:
         """The next trial to evaluate, running on the caller; tell it before asking for many more.
 
+        Whatever is raised, no trial was added and none has changed, and the next `ask` begins anew.
+
         Raises:
-            RequestError: the study has ended, or has no trial to give until one is told.
+            RequestError: the study has ended or is paused, or has no trial to give until one is told. A space of six
+                configurations gives six trials; with the last of them told the study has ended.
             SurrogateFitError, SpaceExhaustedError: from the optimizer.
         """
+        if self.state is not StudyState.RUNNING:
+            raise RequestError(f"study {self.name} {self._why_not_running()}")
         if not self.ready:
-            if self._optimizer is None:
-                raise RequestError("this study was made without an optimizer; hand one to Study(spec, optimizer).")
-            if self.requestable < 1:
-                raise RequestError(f"study {self.name} is {self.state} and has no trial to give now.")
-            for command in self._apply(TrialsRequested(0.0, 1)):
-                self._answer(command, self._optimizer)
+            self._ask_inline()
         trial = self.ready[0]
         self._apply(TrialStarted(0.0, trial.id, len(trial.attempts) + 1, "notebook"))
         return self._trials[trial.id]
 
-    def _answer(self, command: Command, optimizer: Optimizer) -> None:
+    def _why_not_running(self) -> str:
+        if self.state is StudyState.PAUSED and self.reason == "crashes":
+            crashes = f"is paused, for its last {EQUAL_CRASHES} crashes were equal ({self._crashes[-1] or 'crashed'})"
+            return f"{crashes}; mend the cause, then: {_RESUME}"
+        if self.state is StudyState.PAUSED:
+            return f"is paused; go on with {_RESUME}"
+        whys = {
+            "evaluations": f"all {self.spec.evaluations} evaluations are spent",
+            "space_exhausted": f"all {len(self._trials)} configurations of its space were tried",
+            "budget": "its budget is spent",
+            "user": "its user ended it",
+        }
+        best = "no trial gave a value" if self.incumbent is None else "study.incumbent is the best trial"
+        return f"is {self.state}: {whys[self.reason or 'user']}; {best}."
+
+    def _ask_inline(self) -> None:
+        """Let the optimizer propose a point; if it fails, close the ask, or nothing could ever be asked for again."""
+        if self._optimizer is None:
+            raise RequestError("this study was made without an optimizer; hand one to Study(spec, optimizer).")
+        if self.requestable < 1:
+            raise RequestError(f"study {self.name} has no trial to give now: {self._why_nothing_is_left()}")
+        [command] = self._apply(TrialsRequested(0.0, 1))
         assert isinstance(command, AskOptimizer)
+        try:
+            self._answer(command, self._optimizer)
+        except BaseException as error:  # Ctrl-C too: a surrogate takes seconds, in which people change their minds
+            if command.ask in self._asks:
+                self._apply(AskDropped(0.0, command.ask, space_exhausted=isinstance(error, SpaceExhaustedError)))
+            raise
+
+    def _why_nothing_is_left(self) -> str:
+        if self._asks:
+            return "an earlier ask is still open."
+        if self.budget_limit is not None:
+            return "its budget is spent; tell the running trials to end it."
+        running = f"{len(self.running)} running trial{'s' if len(self.running) != 1 else ''}"
+        if len(self._trials) >= self.spec.evaluations:
+            return f"all {self.spec.evaluations} evaluations are handed out; tell the {running}."
+        return f"all {len(self._trials)} configurations of its space are handed out; tell the {running} to end it."
+
+    def _answer(self, command: AskOptimizer, optimizer: Optimizer) -> None:
         basis = self.basis()
         suggestion = optimizer.suggest(self.history(), command.ask, command.count)
         points = tuple(tuple(float(u) for u in row) for row in suggestion.points)
@@ -557,26 +603,89 @@ class Study:
             )
         )
 
-    def tell(self, trial: Trial | int, value: float | None = None, failure: str | None = None) -> None:
+    def tell(
+        self, trial: Trial | SupportsIndex, value: SupportsFloat | None = None, failure: str | None = None
+    ) -> None:
         """Report what became of a trial: a value in the user's direction, or a failure class.
 
+        Args:
+            trial: what `ask` gave, or its id.
+            value: one real number; scalars of NumPy, TensorFlow and the like are numbers too, texts and truth values
+                are not. One that is NaN or infinite is no mistake: it is taken as the failure `diverged`.
+            failure: a class of `Failure`.
+
         Raises:
-            InvalidTransitionError: the trial isn't running.
-            RequestError: neither a value nor a failure, both, or an unknown failure class. A value that is NaN or
-                infinite is taken as the failure `diverged`.
+            RequestError: the trial isn't one of this study, or isn't running (it was told already); neither a value
+                nor a failure, or both; a value that is no number, or an unknown failure class. The study is as before.
         """
+        told = self._told_trial(trial)
         if (value is None) == (failure is None):
-            raise RequestError("tell takes either a value or a failure, like failure='diverged'.")
-        trial_id = trial if isinstance(trial, int) else trial.id
-        attempt = len(self.trial(trial_id).attempts)
-        if value is not None and np.isfinite(value):
-            self._apply(TrialCompleted(0.0, trial_id, attempt, float(value)))
+            raise RequestError(
+                f"trial {told.id}: tell takes either a value or a failure, like tell(trial, 0.93) or "
+                "tell(trial, failure='diverged')."
+            )
+        if told.state is not TrialState.RUNNING:
+            raise RequestError(f"trial {told.id} {_why_not_tellable(told)}")
+        attempt = len(told.attempts)
+        if failure is not None:
+            self._apply(TrialFailed(0.0, told.id, attempt, _failure_class(failure)))
             return
-        known = [str(member) for member in Failure]
-        if failure is not None and failure not in known:
-            raise RequestError(f"{failure!r} is no failure class; use one of {', '.join(known)}.")
-        self._apply(TrialFailed(0.0, trial_id, attempt, Failure(failure or Failure.DIVERGED)))
+        number = _real_number(value, told.id)
+        if np.isfinite(number):
+            self._apply(TrialCompleted(0.0, told.id, attempt, number))
+        else:
+            self._apply(TrialFailed(0.0, told.id, attempt, Failure.DIVERGED, f"The value was {number}."))
+
+    def _told_trial(self, trial: Trial | SupportsIndex) -> Trial:
+        """This study's newest knowledge of a trial."""
+        if isinstance(trial, Trial):
+            known = self._trials.get(trial.id)
+            if known is None or known.point != trial.point:
+                raise RequestError(f"trial {trial.id} is of another study; tell it there, not study {self.name}.")
+            return known
+        try:
+            number = operator.index(trial)
+        except TypeError:
+            number = None
+        if number is None or isinstance(trial, bool):
+            raise RequestError(f"tell takes a trial that ask() gave, or its number, not {_shown(trial)}.")
+        return self.trial(number)
 
     def _apply(self, event: Event) -> list[Command]:
         self.check(event)
         return self.handle(event)
+
+
+def _why_not_tellable(trial: Trial) -> str:
+    if trial.state is TrialState.PENDING:
+        return "is not running; ask() hands it out first."
+    if trial.state is TrialState.CANCELLED:
+        return "was cancelled with its study; nothing more is taken of it."
+    end = f"failure {trial.failure}" if trial.value is None else f"value {trial.value}"
+    return f"was told already ({end}), and that stands; ask() for another trial."
+
+
+def _failure_class(failure: object) -> Failure:
+    known = [str(member) for member in Failure]
+    if not isinstance(failure, str) or failure not in known:
+        raise RequestError(f"{_shown(failure)} is no failure class; use one of {', '.join(known)}.")
+    return Failure(failure)
+
+
+def _real_number(value: object, trial_id: int) -> float:
+    """A value as a float, NaN and infinities included; never by reading a text or counting a truth value."""
+    is_refused = isinstance(value, str | bytes | bool | np.bool_ | complex | np.complexfloating)
+    try:
+        if not is_refused and np.ndim(value) == 0:  # type: ignore[arg-type]
+            return float(value)  # type: ignore[arg-type]
+    except OverflowError:  # a whole number beyond any float
+        return math.inf
+    except (TypeError, ValueError):
+        pass  # said below
+    raise RequestError(f"trial {trial_id}: a value is one real number, not {_shown(value)}; nothing was told.")
+
+
+def _shown(value: object) -> str:
+    """A value for a sentence, short, with its type where that isn't plain."""
+    text = " ".join(repr(value).split())  # an array's rows stand on lines of their own
+    return f"{text if len(text) <= 40 else text[:39] + '…'} ({type(value).__name__})"

@@ -1,11 +1,15 @@
 """`cnnbo show`: one study, or one trial of it."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cnnbo.cli import options
+
+if TYPE_CHECKING:
+    from cnnbo.cli.insight import Marks
+    from cnnbo.scheduler.insight import StudyInsight
 
 TOP = 5
 LOG_LINES = 20
@@ -61,11 +65,19 @@ def _print_study(shown: dict[str, Any]) -> None:
     left = "" if not shown["eta_s"] else f", about {output.duration(shown['eta_s'])} left"
     cost = "" if shown["cost"] is None else f", cost {shown['cost']:.2f}"
     print(f"spent  {output.duration(shown['spent_s'])}{cost}{left}")
-    print(f"model  {_optimizer(shown)}")
+    _print_model(shown)
     complete = sorted((t for t in shown["trials"] if t["value"] is not None), key=_rank(shown))
     if complete:
         best_few = [f"{trial['id']} {output.value(trial['value'])}" for trial in complete[:TOP]]
-        print(f"top    {' · '.join(best_few)}")
+        print(f"top    {f' {_marks().dot} '.join(best_few)}")
+
+
+def _marks() -> "Marks":
+    import sys
+
+    from cnnbo.cli.insight import marks_for
+
+    return marks_for(sys.stdout.encoding)
 
 
 def _rank(shown: dict[str, Any]) -> Any:
@@ -82,17 +94,41 @@ def _print_start(shown: dict[str, Any]) -> None:
         print(f"start  {output.value(first['value'])}  trial {first['id']}, your defaults: {gain:+.4g} since")
 
 
-def _optimizer(shown: dict[str, Any]) -> str:
+def _print_model(shown: dict[str, Any]) -> None:
+    """Where the points come from, and what the surrogate believes."""
+    from cnnbo.cli import insight as words
+    from cnnbo.scheduler.insight import StudyInsight
+
     sources: dict[str, int] = {}
     for trial in shown["trials"]:
         sources[trial["source"]] = sources.get(trial["source"], 0) + 1
     came = ", ".join(f"{count} {source}" for source, count in sources.items())
-    relevance = (shown["insight"] or {}).get("relevance")
-    matters = ""
-    if isinstance(relevance, dict):
-        top = sorted(relevance.items(), key=lambda item: -float(item[1]))[:4]
-        matters = f"; matters: {', '.join(f'{name} {float(share):.0%}' for name, share in top)}"
-    return f"{shown['optimizer']}, trials from {came or 'nothing yet'}{matters}"
+    insight = StudyInsight.read(shown.get("insight") or {})
+    fitted = words.fitted_to(insight) if insight else _no_surrogate(shown)
+    print(f"model  {shown['optimizer']}, trials from {came or 'nothing yet'}{f'; {fitted}' if fitted else ''}")
+    if insight is not None:
+        _print_beliefs(shown, insight)
+
+
+def _no_surrogate(shown: dict[str, Any]) -> str:
+    if shown["optimizer"] not in ("trieste", "bo"):
+        return ""
+    return "no surrogate yet" if shown["state"] in ("running", "paused") else "no surrogate was fitted"
+
+
+def _print_beliefs(shown: dict[str, Any], insight: "StudyInsight") -> None:
+    from cnnbo.cli import insight as words
+
+    marks = _marks()
+    if matters := words.relevances(insight, marks):
+        print(f"       matters: {'  '.join(matters)}")
+    if best := words.believed_best(insight, marks):
+        print(f"       believes: {best} for the best configuration")
+    if gain := words.next_gain(insight):
+        is_open = shown["state"] in ("running", "paused")
+        print(f"       {'next trial' if is_open else 'at the last proposal'}: {gain}")
+    if (shown["insight"] or {}).get("stop_advised"):
+        print(f"hint   {words.stop_hint(insight, shown['name'])}")
 
 
 def _print_trial(shown: dict[str, Any], trial: dict[str, Any], state: Path) -> None:

@@ -11,6 +11,16 @@ from typing import Literal
 
 from rich.text import Text
 
+from cnnbo.cli.insight import (
+    ASCII_MARKS,
+    UNICODE_MARKS,
+    Marks,
+    believed_best,
+    fitting,
+    next_gain,
+    relevances,
+    stop_command,
+)
 from cnnbo.cli.monitor.figures import duration, figure, initials, minutes, printable, rough, short_value
 from cnnbo.cli.monitor.state import (
     Box,
@@ -30,18 +40,26 @@ STALE_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Glyphs:
-    """What is drawn with: the parts of a bar from empty to full, a rule, a separator, a degree sign, the plot's."""
+    """What is drawn with.
+
+    Attributes:
+        bar: the parts of a bar from empty to full.
+        rule, dot, degree, cut: of a line across, between words, of a temperature, where a line was cut.
+        marks: for what the surrogate believes.
+        plot: for the trace.
+    """
 
     bar: str
     rule: str
     dot: str
     degree: str
     cut: str
+    marks: Marks
     plot: PlotGlyphs
 
 
-UNICODE = Glyphs(" ▏▎▍▌▋▊▉█", "─", "·", "°C", "…", UNICODE_PLOT)
-ASCII = Glyphs(" #", "-", "-", " C", "~", ASCII_PLOT)
+UNICODE = Glyphs(" ▏▎▍▌▋▊▉█", "─", "·", "°C", "…", UNICODE_MARKS, UNICODE_PLOT)
+ASCII = Glyphs(" #", "-", "-", " C", "~", ASCII_MARKS, ASCII_PLOT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +103,17 @@ class Screen:
 
 @dataclass(frozen=True, slots=True)
 class _Detail:
-    """How much is shown where rows are scarce: trials in the table, rows of the trace."""
+    """How much is shown where rows are scarce: trials in the table, rows of the trace, what the surrogate believes."""
 
     trials: int
     trace: int
+    has_beliefs: bool
 
 
-_DETAILS = (_Detail(10, 8), _Detail(8, 6), _Detail(5, 5), _Detail(4, 4), _Detail(3, 0), _Detail(0, 0))
+_DETAILS = (
+    *(_Detail(10, 8, True), _Detail(8, 6, True), _Detail(5, 5, True), _Detail(4, 4, True)),
+    *(_Detail(3, 0, True), _Detail(3, 0, False), _Detail(0, 0, False)),
+)
 
 
 def render(state: MonitorState, screen: Screen) -> list[Text]:
@@ -320,6 +342,8 @@ def _study(study: Study, box: Box, screen: Screen, detail: _Detail) -> list[Text
     lines += _running(study, box, screen)
     if detail.trials:
         lines += _recent(study, box, screen, detail.trials)
+    if detail.has_beliefs:
+        lines += _beliefs(study, screen)
     return lines
 
 
@@ -368,13 +392,13 @@ def _spent(study: Study) -> Iterable[str]:
         yield f"   cost {study.summary.cost:.2f}"
 
 
-def _wrapped(words: Iterable[str], indent: int, screen: Screen) -> Iterable[Text]:
+def _wrapped(words: Iterable[str], indent: int, screen: Screen, separator: str = "  ") -> Iterable[Text]:
     line = ""
     for word in words:
-        if line and indent + len(line) + 2 + len(word) > screen.width:
+        if line and indent + len(line) + len(separator) + len(word) > screen.width:
             yield Text(" " * indent + line)
             line = ""
-        line += ("  " if line else "") + word
+        line += (separator if line else "") + word
     if line:
         yield Text(" " * indent + line)
 
@@ -508,3 +532,27 @@ def _parameter_columns(study: Study, trials: Sequence[Trial], room: int | None) 
 
 def _columns_width(titles: Sequence[str], values: Sequence[Sequence[str]]) -> int:
     return sum(2 + max(len(title), *map(len, column)) for title, column in zip(titles, values, strict=True))
+
+
+# -- what the surrogate believes
+
+
+def _beliefs(study: Study, screen: Screen) -> Iterable[Text]:
+    """What matters, what the next trial promises and what the best is believed to be; the hint below."""
+    insight = study.summary.insight
+    if insight is None:
+        return
+    matters = fitting(relevances(insight, screen.glyphs.marks), screen.width - len(" matters: "))
+    gain, best = next_gain(insight), believed_best(insight, screen.glyphs.marks)
+    is_over = study.summary.state not in ("running", "paused")
+    phrases = (
+        matters and f"matters: {matters}",
+        gain and f"{'last proposal' if is_over else 'next trial'}: {gain}",
+        best and f"best believed: {best}",
+    )
+    yield from _wrapped([phrase for phrase in phrases if phrase], indent=1, screen=screen, separator="   ")
+    if study.summary.is_stop_advised:
+        clauses = ("hint: gains stay below the noise", f"stopping is reasonable: {stop_command(study.name)}")
+        for line in _wrapped(clauses, indent=1, screen=screen, separator="; "):
+            line.stylize("dim")
+            yield line

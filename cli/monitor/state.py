@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Self
 
+from cnnbo.scheduler.insight import StudyInsight
+
 Body = Mapping[str, object]
 
 
@@ -196,6 +198,8 @@ class Summary:
 
     Attributes:
         space: the parameters' names in their order; empty where not told.
+        insight: what the surrogate believes, in the user's direction; None as long as there is none.
+        is_stop_advised: whether the daemon hints that stopping is reasonable.
         body: the message without its envelope.
     """
 
@@ -214,11 +218,14 @@ class Summary:
     direction: str
     optimizer: str | None
     space: tuple[str, ...]
+    insight: StudyInsight | None
+    is_stop_advised: bool
     body: Body
 
     @classmethod
     def read(cls, body: Body) -> Self:
         space = body.get("space")
+        insight = _object(body, "insight")
         return cls(
             state=_text(body, "state") or "unknown",
             reason=_text(body, "reason"),
@@ -235,6 +242,8 @@ class Summary:
             direction=_text(body, "direction") or "maximize",
             optimizer=_text(body, "optimizer"),
             space=tuple(str(name) for name in space) if isinstance(space, list) else (),
+            insight=StudyInsight.read(insight),
+            is_stop_advised=insight.get("stop_advised") is True,
             body=body,
         )
 

@@ -67,6 +67,21 @@ def test_a_strangers_script_is_tuned_from_a_study_file_alone(box: Box) -> None:
     assert flags == f"--x={best['configuration']['x']!r}"
 
 
+def test_more_evaluations_than_configurations_end_cleanly(box: Box) -> None:
+    """A small grid is tried once, each configuration, and the end says why it came early."""
+    line = 'x = { type = "float", low = 0, high = 1 }'
+    study = box.write_study(lambda text: text.replace(line, 'x = { type = "int", low = 0, high = 2 }'))
+    done = box.run("run", study, "--devices", "cpu:2", "--no-mqtt")
+    farewell = done.stdout.splitlines()[-2]
+    assert "finished: best" in farewell and ", 3 trials, 0 failed," in farewell
+    assert farewell.endswith(", every configuration tried")
+    shown = box.json("show", "parabola")
+    assert (shown["reason"], sorted(trial["configuration"]["x"] for trial in shown["trials"])) == (
+        "space_exhausted",
+        [0, 1, 2],
+    )
+
+
 def test_json_leaves_stdout_to_the_final_object(box: Box) -> None:
     """Scripts read stdout; people who watch read stderr."""
     study = box.write_study()

@@ -78,6 +78,20 @@ def test_a_heartbeat_comes_after_quiet_minutes_and_not_before() -> None:
     assert [line.split(" ", 1)[1] for line in lines] == ["38 of 80 finished, 3 running, about 37m00s left"]
 
 
+def test_the_hint_to_stop_is_given_once() -> None:
+    """A log that repeats an advice with every trial is not read any more."""
+    lines: list[str] = []
+    report = Report(STUDY, DEVICES, lines.append, Clock())
+    told = {"noise_sd": 0.004, "expected_improvement": 0.001, "asks_below_noise": 5}
+    for count, is_advised in ((4, False), (5, True), (0, False), (5, True)):
+        body = STUDY | {"insight": told | {"asks_below_noise": count, "stop_advised": is_advised}}
+        report.take("study/svhn", body)
+    [line] = [line.split(" ", 1)[1] for line in lines]
+    assert line == (
+        "hint: the last 5 proposals promised less than the noise of one trial; stopping is reasonable: cnnbo pause svhn"
+    )
+
+
 def test_the_farewell_names_the_next_command() -> None:
     """What to type next depends on whether there is a best configuration."""
     for best, expected in ((None, "cnnbo trials svhn --failed"), ({"trial": 7}, "cnnbo best svhn --format flags")):

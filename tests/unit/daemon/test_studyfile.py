@@ -232,6 +232,8 @@ def test_mistakes_at_the_top_are_named(lines: str, sentence: str) -> None:
 IN_THE_SPACE = [
     ('x = { type = "float", low = 1, high = 1 }', "space.x: low must be below high"),
     ('x = { type = "int", low = 5, high = 3 }', "space.x: low must be below high"),
+    ('x = { type = "int", low = 5, high = 5 }', "low is 5, high is 5; leave a value that never changes out of the"),
+    ('x = { type = "categorical", choices = ["a"] }', "at least two entries, and has 1; leave a value that never"),
     ('x = { type = "int", low = 1.0, high = 3 }', 'space.x: type = "int" needs whole numbers as low and high'),
     ('x = { type = "float", low = true, high = 3 }', "space.x.low: must be a number, not true."),
     ('x = { type = "float", low = "0", high = 3 }', 'space.x.low: must be a number, not "0".'),

@@ -75,7 +75,12 @@ def test_size_counts_configurations() -> None:
         (lambda: FloatParameter("x", float("nan"), 1.0), "finite"),
         (lambda: IntParameter("x", 5, 3), "low is 5, high is 3"),
         (lambda: IntParameter("x", 1, 3, "reverse-log"), "float"),
-        (lambda: CategoricalParameter("x", ("a",)), "at least two"),
+        (lambda: FloatParameter("x", 1.0, 1.0), "leave a value that never changes out of the space"),
+        (lambda: IntParameter("x", 5, 5), "leave a value that never changes out of the space"),
+        (
+            lambda: CategoricalParameter("x", ("a",)),
+            "at least two .* leave a value that never changes out of the space",
+        ),
         (lambda: CategoricalParameter("x", ("a", "a")), "twice"),
         (lambda: SearchSpace(()), "at least one"),
         (lambda: SearchSpace((IntParameter("n", 1, 2), IntParameter("n", 1, 3))), "n is named twice"),

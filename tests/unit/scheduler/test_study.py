@@ -2,10 +2,12 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import pytest
 
-from cnnbo.scheduler.errors import InvalidTransitionError, RequestError
+from cnnbo.scheduler.errors import InvalidTransitionError, RequestError, SpaceExhaustedError, SurrogateFitError
 from cnnbo.scheduler.events import (
     AskDropped,
     AskOptimizer,
@@ -25,8 +27,9 @@ from cnnbo.scheduler.events import (
     TrialsRequested,
     TrialStarted,
 )
-from cnnbo.scheduler.optimizers.base import Source
-from cnnbo.scheduler.space import FloatParameter, IntParameter, SearchSpace
+from cnnbo.scheduler.optimizers.base import History, Source, Suggestion
+from cnnbo.scheduler.optimizers.registry import create_optimizer
+from cnnbo.scheduler.space import CategoricalParameter, FloatParameter, IntParameter, SearchSpace
 from cnnbo.scheduler.spec import Direction, StudySpec, TrialSettings
 from cnnbo.scheduler.study import Study, StudyState
 from cnnbo.scheduler.trial import Failure, TrialState
@@ -357,7 +360,191 @@ def test_a_notebook_can_tell_failures(script: Script) -> None:
     study.tell(study.ask(), failure="out_of_memory")
     study.tell(study.ask(), float("nan"))
     assert [trial.failure for trial in study.trials[:2]] == ["out_of_memory", "diverged"]
-    with pytest.raises(RequestError, match="either"):
-        study.tell(study.ask())
-    with pytest.raises(RequestError, match="no failure class"):
-        study.tell(3, failure="bored")
+    assert study.trial(2).message == "The value was nan."
+
+
+# -- what notebooks do wrong: a clear sentence, and a study as it was before
+
+
+SIX = SearchSpace((IntParameter("n", 1, 3), CategoricalParameter("c", ("a", "b"))))
+
+
+def notebook(space: SearchSpace = SIX, evaluations: int = 80, optimizer: str = "random") -> Study:
+    return Study(StudySpec(space, evaluations=evaluations), create_optimizer(optimizer, space, seed=0))
+
+
+def state_of(study: Study) -> object:
+    """All that an error must leave alone."""
+    history = study.history()
+    points = (history.observed.tolist(), history.objectives.tolist(), history.failed.tolist(), history.pending.tolist())
+    return study.trials, study.state, study.reason, study.requestable, points
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("0.5", b"0.5", True, np.bool_(True), [0.5], np.array([0.5]), [[1], [1, 2]], 1 + 2j, np.complex64(1), {}),
+        object(),
+    ],
+)
+def test_what_is_no_number_is_refused(value: Any) -> None:
+    """A text or a truth value is a slip of the caller, who should hear of it; half an array is no measurement."""
+    study = notebook()
+    trial = study.ask()
+    before = state_of(study)
+    with pytest.raises(RequestError, match=r"trial 1: a value is one real number, not .* nothing was told\.$"):
+        study.tell(trial, value)
+    assert state_of(study) == before
+    study.tell(trial, 0.5)
+    assert study.ask().id == 2
+
+
+@pytest.mark.parametrize("value", [np.float32(0.5), np.float64(0.5), np.int64(2), np.array(0.5), 2])
+def test_scalars_of_other_libraries_are_numbers(value: Any) -> None:
+    """A metric comes out of NumPy or TensorFlow more often than as a float."""
+    study = notebook()
+    study.tell(study.ask(), value)
+    told = study.trial(1).value
+    assert (type(told), told) == (float, float(value))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, np.float32("nan"), 10**400])
+def test_a_value_beyond_all_numbers_is_a_failed_trial(value: Any) -> None:
+    """A diverged loss is a result: the optimizer learns where not to look, and no fit ever meets a NaN."""
+    study = notebook()
+    study.tell(study.ask(), value)
+    assert (study.trial(1).failure, len(study.history().failed), len(study.history().objectives)) == ("diverged", 1, 0)
+
+
+def test_a_trial_is_told_once() -> None:
+    """A cell that is run twice must neither count twice nor overwrite."""
+    study = notebook()
+    trial = study.ask()
+    study.tell(trial, 0.5)
+    before = state_of(study)
+    again: dict[str, Any]
+    for again in ({"value": 0.6}, {"failure": "diverged"}):
+        with pytest.raises(RequestError, match=r"trial 1 was told already \(value 0\.5\), and that stands"):
+            study.tell(trial, **again)
+    assert state_of(study) == before
+    assert study.ask().id == 2
+
+
+@pytest.mark.parametrize(
+    ("trial", "told", "sentence"),
+    [
+        (1, {}, "trial 1: tell takes either a value or a failure"),
+        (1, {"value": 0.5, "failure": "diverged"}, "trial 1: tell takes either a value or a failure"),
+        (1, {"failure": "bored"}, "'bored' .* no failure class; use one of diverged"),
+        (1, {"failure": ValueError("x")}, "no failure class"),
+        (2, {"value": 0.5}, "trial 2 is not running; ask.. hands it out first"),
+        (77, {"value": 0.5}, "has no trial 77; it has 2"),
+        ("1", {"value": 0.5}, "a trial that ask.. gave, or its number, not '1'"),
+        (None, {"value": 0.5}, "a trial that ask.. gave, or its number, not None"),
+        (True, {"value": 0.5}, "a trial that ask.. gave, or its number, not True"),
+        ({"x": 0.5}, {"value": 0.5}, "a trial that ask.. gave, or its number"),
+    ],
+)
+def test_a_wrong_tell_names_what_is_wrong(trial: Any, told: dict[str, Any], sentence: str) -> None:
+    """One sentence, and the trial waits for the right call."""
+    study = Study(StudySpec(SPACE, start=({"x": 0.5}, {"x": 0.25})))
+    study.ask()
+    before = state_of(study)
+    with pytest.raises(RequestError, match=sentence):
+        study.tell(trial, **told)
+    assert state_of(study) == before
+    study.tell(np.int64(1), 0.5)
+    assert study.trial(1).value == 0.5
+
+
+def test_a_trial_of_another_study_is_not_taken_for_ones_own() -> None:
+    """Two studies in one notebook both have a trial 1."""
+    ours, theirs = notebook(), Study(StudySpec(SPACE, start=({"x": 0.5},)))
+    ours.ask()
+    with pytest.raises(RequestError, match="trial 1 is of another study"):
+        ours.tell(theirs.ask(), 0.5)
+    assert ours.trial(1).state is TrialState.RUNNING
+
+
+@pytest.mark.parametrize("optimizer", ["random", "sobol", pytest.param("trieste", marks=pytest.mark.tensorflow)])
+@pytest.mark.filterwarnings("ignore")  # TensorFlow and its company warn of their own making as they are imported
+def test_a_space_is_asked_to_its_last_configuration_and_then_ends(optimizer: str) -> None:
+    """More evaluations than configurations: each is tried once, the study says so and ends with a best."""
+    study = notebook(optimizer=optimizer)
+    for k in range(4):
+        study.tell(study.ask(), float(k))
+    fifth, sixth = study.ask(), study.ask()
+    before = state_of(study)
+    with pytest.raises(RequestError, match="all 6 configurations of its space are handed out; tell the 2 running"):
+        study.ask()
+    assert state_of(study) == before
+    study.tell(fifth, 9.0)
+    study.tell(sixth, failure="diverged")
+    assert (study.state, study.reason, study.incumbent and study.incumbent.id) == ("finished", "space_exhausted", 5)
+    assert len({trial.point for trial in study.trials}) == 6
+    with pytest.raises(RequestError, match="is finished: all 6 configurations of its space were tried"):
+        study.ask()
+
+
+def test_an_ask_too_many_says_what_to_do() -> None:
+    """`no trial` alone would leave people guessing whether to wait, to tell or to stop."""
+    study = notebook(evaluations=2)
+    first, second = study.ask(), study.ask()
+    with pytest.raises(RequestError, match="all 2 evaluations are handed out; tell the 2 running trials"):
+        study.ask()
+    study.tell(first, failure="timeout")
+    study.tell(second, failure="timeout")
+    with pytest.raises(RequestError, match="is failed: all 2 evaluations are spent; no trial gave a value"):
+        study.ask()
+
+
+def test_equal_crashes_pause_a_notebook_and_say_how_to_go_on() -> None:
+    """A study that stops giving trials without a word looks broken."""
+    study = notebook()
+    for _ in range(3):
+        study.tell(study.ask(), failure="crashed")
+    with pytest.raises(RequestError, match=r"last 3 crashes were equal .* study\.handle\(StudyResumed\(0\.0\)\)"):
+        study.ask()
+    study.handle(StudyResumed(0.0))
+    assert study.ask().id == 4
+
+
+class Stumbling:
+    """An optimizer whose answers are given beforehand: an exception to raise, or points."""
+
+    def __init__(self, *answers: BaseException | list[list[float]]) -> None:
+        self._answers = list(answers)
+
+    def suggest(self, history: History, ask: int, count: int) -> Suggestion:
+        given = self._answers.pop(0)
+        if isinstance(given, BaseException):
+            raise given
+        return Suggestion(np.array(given), Source.RANDOM, {})
+
+
+@pytest.mark.parametrize(
+    "stumble",
+    [
+        *(KeyboardInterrupt(), SurrogateFitError("no fit"), ZeroDivisionError(), [[math.nan]], [[1.5]], [[-0.1]]),
+        *([], [[0.1, 0.2]], [[0.1], [0.2]], [[0.5]]),
+    ],
+    ids=repr,
+)
+def test_an_optimizer_that_stumbles_leaves_the_study_usable(stumble: BaseException | list[list[float]]) -> None:
+    """Ctrl-C in the seconds of an ask is daily life; the ask must not stay open for ever."""
+    study = Study(StudySpec(SPACE, start=({"x": 0.5},)), Stumbling(stumble, [[0.75]]))
+    study.tell(study.ask(), 1.0)
+    before = state_of(study)
+    with pytest.raises(type(stumble) if isinstance(stumble, BaseException) else InvalidTransitionError):
+        study.ask()
+    assert state_of(study) == before
+    assert study.ask().configuration == {"x": 0.75}
+
+
+def test_an_optimizer_that_finds_nothing_more_ends_the_study() -> None:
+    """A space may be used up before its size says so."""
+    study = Study(StudySpec(SPACE, start=({"x": 0.5},)), Stumbling(SpaceExhaustedError("nothing is left")))
+    study.tell(study.ask(), 1.0)
+    with pytest.raises(SpaceExhaustedError):
+        study.ask()
+    assert (study.state, study.reason) == ("finished", "space_exhausted")

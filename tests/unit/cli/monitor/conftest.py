@@ -134,6 +134,30 @@ def study(name: str) -> Body:
         "space": list(configuration(0)),
         "started": rfc3339(NOW - 2060),
         "spent_s": 2040.0,
+        "insight": insight(),
+    }
+
+
+def insight() -> Body:
+    """What a surrogate believes in the middle of a study."""
+    return {
+        "relevance": {
+            "learning_rate": 0.46,
+            "momentum": 0.2,
+            "filter2_width": 0.13,
+            "decay": 0.08,
+            "filter1_depth": 0.1,
+        },
+        "best_mean": 0.90871,
+        "best_sd": 0.0041,
+        "noise_sd": 0.0038,
+        "expected_improvement": 0.00214,
+        "feasible_probability": 0.97,
+        "expected_gain": 0.00208,
+        "observations": 36,
+        "observed": None,
+        "asks_below_noise": 2,
+        "stop_advised": False,
     }
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console, Group
+from tests.unit.cli.monitor.conftest import insight
 
 from cnnbo.cli.monitor.render import ASCII, UNICODE, Glyphs, Screen, render
 from cnnbo.cli.monitor.state import MonitorState
@@ -51,6 +52,36 @@ def test_a_box_at_work_without_unicode(tower: Any) -> None:
     picture = _picture(tower.state, tower.now, glyphs=ASCII)
     assert picture.isascii()
     _compare("at_work_ascii", picture)
+
+
+@pytest.mark.parametrize("width", [80, 100, 160])
+def test_the_hint_to_stop_is_dim_and_names_its_command(tower: Any, width: int) -> None:
+    """A hint only: it must not shout, and must say what to type, on one line of any width."""
+    tower.study(insight=insight() | {"asks_below_noise": 6, "stop_advised": True})
+    lines = render(tower.state, Screen(width, None, tower.now, zone=UTC))
+    [hint] = [line for line in lines if "hint" in line.plain]
+    assert hint.plain == " hint: gains stay below the noise; stopping is reasonable: cnnbo pause svhn"
+    assert all(span.style == "dim" for span in hint.spans)
+    tower.study(insight=insight())
+    assert "hint" not in _picture(tower.state, tower.now, width)
+
+
+@pytest.mark.parametrize(
+    "told", [None, {}, 3, {"relevance": 5, "best_mean": "high"}, {"pid": 77}, {"best_mean": None, "noise_sd": 0.1}]
+)
+def test_without_beliefs_nothing_is_said_of_them(told: object, tower: Any) -> None:
+    """Random search believes nothing, and a daemon of another version may tell something else."""
+    tower.study(insight=told)
+    picture = _picture(tower.state, tower.now)
+    assert not [word for word in ("matters", "believed", "expected gain", "hint", "None") if word in picture]
+
+
+def test_an_ended_study_has_no_next_trial(tower: Any) -> None:
+    """What was believed stays worth reading; a promise about a trial that never comes does not."""
+    tower.study(state="finished", reason="evaluations", running=0)
+    picture = _picture(tower.state, tower.now)
+    assert "last proposal: expected gain 0.0021 (noise 0.0038)" in picture
+    assert "next trial" not in picture
 
 
 def test_two_boxes_and_several_studies(tower: Any, new_daemon: Callable[..., Any]) -> None:
