@@ -1,0 +1,1 @@
+"""The parts of `benchmarks/proposer.py`: problems, methods, the simulated box, the report."""

@@ -1,0 +1,104 @@
+"""The command line: `run` and `report`."""
+
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
+from itertools import product
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from proposing import methods, rows
+from proposing.problems import PROBLEMS
+from proposing.simulation import Row, simulate
+
+app = typer.Typer(no_args_is_help=True, add_completion=False)
+
+_HERE = Path(__file__).parents[1]
+ROWS = _HERE / "rows"
+"""Where the raw rows are kept, one file a method."""
+
+RESULTS = _HERE / "RESULTS.md"
+"""The page that `report` writes."""
+
+Words = Annotated[str, typer.Option(help="Comma-separated names, or `all`.")]
+
+
+@app.callback()
+def main() -> None:
+    """Compare cnnbo's proposer with its peers on simulated boxes."""
+
+
+@app.command()
+def run(
+    methods_: Annotated[str, typer.Option("--methods", help="Comma-separated methods.")] = "cnnbo,random",
+    problems: Words = "all",
+    parallel: Annotated[int, typer.Option(help="Devices, P.")] = 4,
+    seeds: Annotated[int, typer.Option(help="Runs with seeds 0, 1, …")] = 10,
+    jobs: Annotated[int, typer.Option(help="Processes side by side.")] = 1,
+    out: Annotated[Path, typer.Option(help="Folder of the rows.")] = ROWS,
+    idle: Annotated[
+        bool, typer.Option(help="The machine does nothing else: take ask times, into the folder `idle`.")
+    ] = False,
+) -> None:
+    """Run what has no row yet. Stop it at any time; run it again and it goes on."""
+    if idle:
+        out, jobs = out / "idle", 1
+    out.mkdir(parents=True, exist_ok=True)
+    cells = _missing(methods_.split(","), _names(problems), range(seeds), parallel, out)
+    typer.echo(f"{len(cells)} runs to do")
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        waiting = {pool.submit(_run_cell, *cell): cell for cell in cells}
+        for number, done in enumerate(as_completed(waiting), start=1):
+            row = replace(done.result(), idle=idle)
+            rows.append(out / f"{row.method}.jsonl", row)
+            typer.echo(
+                f"{number}/{len(cells)} {row.method} {row.problem} seed {row.seed} P {row.parallel}: "
+                f"{_best(row):.6g}, {sum(row.ask_s):.1f} s"
+            )
+
+
+@app.command()
+def report(
+    rows_: Annotated[Path, typer.Option("--rows", help="Folder of the rows, those for ask times in `idle`.")] = ROWS,
+    out: Annotated[Path, typer.Option(help="Page to write; figures go into `figures` beside it.")] = RESULTS,
+) -> None:
+    """Write tables and figures of the rows to a Markdown page. Needs matplotlib."""
+    from proposing.report import write  # here: `run` should not load what only the report needs
+
+    try:
+        written = write(rows_, out)
+    except ModuleNotFoundError as error:
+        typer.echo(f"{error.name} is missing here: pip install -r benchmarks/requirements-peers.txt", err=True)
+        raise typer.Exit(1) from error
+    except ValueError as error:
+        typer.echo(error, err=True)
+        raise typer.Exit(1) from error
+    typer.echo("\n".join(str(path) for path in written))
+
+
+def _best(row: Row) -> float:
+    return min((value for value in row.observed if value is not None), default=float("nan"))
+
+
+def _names(text: str) -> list[str]:
+    if text == "all":
+        return list(PROBLEMS)
+    if unknown := set(text.split(",")) - set(PROBLEMS):
+        raise typer.BadParameter(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(PROBLEMS)}")
+    return text.split(",")
+
+
+def _missing(
+    names: Sequence[str], problems: Sequence[str], seeds: Sequence[int], parallel: int, out: Path
+) -> list[rows.Key]:
+    done = {row.key for row in rows.load(out / f"{name}.jsonl" for name in names)}
+    cells = [(problem, name, seed, parallel) for seed, name, problem in product(seeds, names, problems)]
+    return [cell for cell in cells if cell not in done]
+
+
+def _run_cell(problem: str, method: str, seed: int, parallel: int) -> Row:
+    make, versions = methods.load(method)
+    return simulate(PROBLEMS[problem], method, make, seed, parallel, versions)
