@@ -1,6 +1,7 @@
 """One ask with the surrogate: fit, believe what is pending, search, and again for the rest of the batch."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import tensorflow as tf
@@ -18,7 +19,8 @@ from cnnbo.scheduler.optimizers.trieste.acquisition import (
     PendingBelieved,
 )
 from cnnbo.scheduler.optimizers.trieste.hint import Hint
-from cnnbo.scheduler.optimizers.trieste.search import AcquisitionSearch
+from cnnbo.scheduler.optimizers.trieste.search import BRIEF, THOROUGH, AcquisitionSearch
+from cnnbo.scheduler.optimizers.trieste.subset import FITTED_AT_MOST, telling
 from cnnbo.scheduler.optimizers.trieste.surrogate import LABEL_NOISE_PRIOR, Surrogate
 from cnnbo.scheduler.optimizers.trieste.targets import TargetScale
 from cnnbo.scheduler.space import SearchSpace
@@ -46,9 +48,10 @@ class Engine:
         taken = TakenPoints(self._space, history.taken)
         taken.require(count)
         try:
-            return self._suggest(history, taken, np.random.default_rng(seed), count)
+            suggestion = self._suggest(_telling_part(history), taken, np.random.default_rng(seed), count)
         except tf.errors.OpError as error:
             raise SurrogateFitError(f"The surrogate failed in TensorFlow: {error.message}") from error
+        return replace(suggestion, insight={**suggestion.insight, "observed": len(history.observed)})
 
     def _suggest(self, history: History, taken: TakenPoints, rng: np.random.Generator, count: int) -> Suggestion:
         scale = TargetScale.of(history.objectives)
@@ -56,13 +59,13 @@ class Engine:
         hint = self._fit(history, targets)
         insight = self._insight(history.observed, scale)
         anchors = self._best_observed(history.observed)
-        points = np.empty((0, self._space.dimension))
-        for _ in range(count):
-            pending = np.concatenate([history.pending, points])
-            function, search = self._function(history, targets, pending)
-            best = search.best_new(anchors, taken, rng)
-            if len(points) == 0:
-                insight |= _outlook(function, best, scale)
+        function, search = self._function(history, targets, history.pending)
+        candidates = search.candidates(anchors, rng)
+        points, candidates = search.best_new(candidates, taken, rng, THOROUGH)
+        insight |= _outlook(function, points, scale)
+        while len(points) < count:
+            self._function(history, targets, np.concatenate([history.pending, points]))
+            best, candidates = search.best_new(candidates, taken, rng, BRIEF)
             points = np.concatenate([points, best])
         return Suggestion(points, Source.SURROGATE, _finite(insight), hint.to_bytes())
 
@@ -104,11 +107,19 @@ class Engine:
         target = float(mean[best, 0])
         inverse = 1.0 / self._objective.length_scales
         return {
+            "observations": len(observed),
             "relevance": dict(zip(self._space.names, (inverse / inverse.sum()).tolist(), strict=True)),
             "best_mean": scale.objective(target),
             "best_sd": math.sqrt(float(variance[best, 0])) * scale.slope(target),
             "noise_sd": math.sqrt(self._objective.noise_variance) * scale.slope(target),
         }
+
+
+def _telling_part(history: History) -> History:
+    """The history with no more observations than a surrogate takes, and of the failures the newest ones."""
+    rows = telling(history.objectives)
+    failed = history.failed[-FITTED_AT_MOST // 2 :]
+    return replace(history, observed=history.observed[rows], objectives=history.objectives[rows], failed=failed)
 
 
 def _outlook(function: FeasibleLogExpectedImprovement, point: Points, scale: TargetScale) -> dict[str, object]:

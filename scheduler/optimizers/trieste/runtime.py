@@ -16,7 +16,7 @@ def prepare() -> None:
 
     try:
         tf.config.threading.set_intra_op_parallelism_threads(1)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(-1)
     except RuntimeError:
         # TensorFlow is in use already: a notebook. It works there too, repeatable as far as its thread count allows.
         return

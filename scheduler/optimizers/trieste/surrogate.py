@@ -3,8 +3,9 @@
 Model and priors:
 
 - Matern-5/2 with a length-scale for each parameter, over coordinates of the unit cube; choices are one-hot encoded.
-- Length-scales have the prior LogNormal(log(0.2 sqrt D), 1), the one Trieste's own model builders give: it grows with
-  the diagonal of the cube, for in more dimensions points lie further apart.
+- Length-scales have the prior LogNormal(sqrt 2 + log sqrt D, sqrt 3): it grows with the diagonal of the cube, for in
+  more dimensions points lie further apart (Hvarfner, Hellsten and Nardi 2024, arXiv 2402.02229). Wide and long: a
+  parameter matters only as far as the observations say so.
 - The noise is fitted, with prior LogNormal(-4, 1) for targets of variance 1, above a floor that keeps the Cholesky
   decomposition well conditioned with near-duplicate points.
 """
@@ -41,7 +42,38 @@ LABEL_NOISE_PRIOR = (-2.0, 0.5)
 _VARIANCE_PRIOR = (0.0, 1.0)
 _SHORTEST_LENGTH_SCALE = 0.02
 _LONGEST_LENGTH_SCALE = 200.0
+_MANY = 200
 _HOPELESS = 1e10  # a loss above any real one: the line search steps back from where the decomposition fails
+
+
+class CompiledRegression(GaussianProcessRegression):
+    """Trieste's regression whose update and prediction run as graphs, traced once for any number of points.
+
+    Args:
+        model: the GPflow model.
+        dimension: D of the points.
+    """
+
+    def __init__(self, model: gpflow.models.GPR, dimension: int) -> None:
+        super().__init__(model, num_kernel_samples=0)
+        points = tf.TensorSpec([None, dimension], tf.float64)
+        targets = tf.TensorSpec([None, 1], tf.float64)
+        self._graph_update = tf.function(self._trace_update, input_signature=[points, targets], autograph=False)
+        self._graph_predict = tf.function(super().predict_encoded, input_signature=[points], autograph=False)
+
+    def update_encoded(self, dataset: Dataset) -> None:
+        """Replace the data, keep the hyperparameters; see Trieste."""
+        self._graph_update(dataset.query_points, dataset.observations)
+
+    def predict_encoded(self, query_points: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Mean and variance without noise; within a graph that is being traced, as part of it."""
+        if tf.executing_eagerly():
+            mean, variance = self._graph_predict(query_points)
+            return mean, variance
+        return super().predict_encoded(query_points)
+
+    def _trace_update(self, points: tf.Tensor, targets: tf.Tensor) -> None:
+        super().update_encoded(Dataset(points, targets))
 
 
 class Surrogate:
@@ -59,7 +91,7 @@ class Surrogate:
         self._noise_prior = noise_prior
         self._dimension = space.dimension
         self._bounds = _bounds(space)
-        self._model = GaussianProcessRegression(_regression(space, noise_prior), num_kernel_samples=0)
+        self._model = CompiledRegression(_regression(space, noise_prior), self._dimension)
         parts = self._model.model
         self._variables = [
             parameter.unconstrained_variable
@@ -102,7 +134,7 @@ class Surrogate:
         """
         self._model.model.mean_function.c.assign([prior_mean])
         self._assign_data(points, targets)
-        starts = self._starts(hint)
+        starts = self._starts(hint, len(points))
         best = min((self._descend(start) for start in starts), key=lambda result: result[0])[1]
         for attempt in _with_more_noise(itertools.chain([best], starts)):
             self._assign(attempt)
@@ -124,12 +156,17 @@ class Surrogate:
         mean, variance = self._model.predict(tf.constant(points))
         return mean.numpy(), variance.numpy()
 
-    def _starts(self, hint: Hyperparameters | None) -> list[Hyperparameters]:
-        """Short and long length-scales: the posterior often has a mode of each kind, all signal or nearly all noise."""
+    def _starts(self, hint: Hyperparameters | None, count: int) -> list[Hyperparameters]:
+        """Short and long length-scales: the posterior often has a mode of each kind, all signal or nearly all noise.
+
+        With many observations it has one clear mode, where the last fit ended, and every step is dear.
+        """
         noise = self._noise_prior[0]
         scale = math.log(math.sqrt(self._dimension))
         usual = [(scale + math.log(factor),) * self._dimension + (0.0, noise) for factor in (0.25, 1.0)]
-        return usual if hint is None or len(hint) != self._dimension + 2 else [hint, *usual]
+        if hint is None or len(hint) != self._dimension + 2:
+            return usual
+        return [hint] if count > _MANY else [hint, *usual]
 
     def _descend(self, start: Hyperparameters) -> tuple[float, Hyperparameters]:
         low, high = np.array(self._bounds).T
@@ -197,7 +234,7 @@ def _regression(space: SearchSpace, noise_prior: tuple[float, float]) -> gpflow.
 
 
 def _length_scale_prior(dimension: int) -> tfp.distributions.Distribution:
-    return _log_normal(math.log(0.2 * math.sqrt(dimension)), 1.0)
+    return _log_normal(math.sqrt(2.0) + math.log(math.sqrt(dimension)), math.sqrt(3.0))
 
 
 def _log_normal(location: float, scale: float) -> tfp.distributions.Distribution:

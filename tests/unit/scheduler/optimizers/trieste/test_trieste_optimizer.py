@@ -1,4 +1,5 @@
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ from tests.contracts.optimizer import MIXED, TINY, CreateOptimizer, OptimizerCon
 
 from cnnbo.daemon.proposer import Limits, Proposer
 from cnnbo.scheduler.errors import SurrogateFitError
-from cnnbo.scheduler.optimizers.base import History, Source
+from cnnbo.scheduler.optimizers.base import History, Points, Source
 from cnnbo.scheduler.optimizers.trieste.optimizer import TriesteOptimizer
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.usefixtures("libraries")]
@@ -95,3 +96,43 @@ def test_a_surrogate_of_nonsense_is_refused() -> None:
 
     with pytest.raises(SurrogateFitError):
         Surrogate(TINY).fit(np.array([[0.25, 0.5], [0.75, 0.5]]), np.array([[np.nan], [0.0]]), None)
+
+
+@pytest.mark.parametrize("least_noise", [1e-3, 1e-1])
+def test_a_singular_matrix_is_fitted_with_more_noise(monkeypatch: pytest.MonkeyPatch, least_noise: float) -> None:
+    """A point proposed by a blurred surrogate is better than one by none."""
+    from cnnbo.scheduler.optimizers.trieste.surrogate import Surrogate
+
+    surrogate, condition = Surrogate(TINY), Surrogate.condition
+
+    def singular_below(self: Surrogate, points: Points, targets: Points) -> None:
+        if self.noise_variance < least_noise:
+            raise SurrogateFitError("singular")
+        condition(self, points, targets)
+
+    monkeypatch.setattr(Surrogate, "condition", singular_below)
+    surrogate.fit(np.array([[0.25, 0.5], [0.75, 0.5]]), np.array([[-1.0], [1.0]]), None)
+    mean, variance = surrogate.predict(np.array([[0.25, 0.5]]))
+    assert mean[0, 0] < 0 < variance[0, 0]
+
+
+def test_a_fit_that_goes_astray_falls_back_to_the_last_good_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hyperparameters that served the last ask serve this one, if today's can't be used at any noise."""
+    from cnnbo.scheduler.optimizers.trieste.surrogate import Surrogate
+
+    points, targets = np.array([[0.25, 0.5], [0.75, 0.5]]), np.array([[-1.0], [1.0]])
+    surrogate = Surrogate(TINY)
+    good = surrogate.fit(points, targets, None)
+    astray = (math.nan, *good[1:])
+    monkeypatch.setattr(Surrogate, "_descend", lambda self, start: (0.0, astray))
+    assert surrogate.fit(points, targets, good) == good
+
+
+def test_crowded_observations_are_no_obstacle() -> None:
+    """Sixty points within a billionth of each other, with values that contradict each other."""
+    rng = np.random.default_rng(0)
+    crowd = 0.5 + 1e-9 * rng.random((60, MIXED.dimension))
+    crowd[:, 1:3] = MIXED.canonical([0.5] * 4)[1:3]
+    none = crowd[:0]
+    known = History(crowd, rng.standard_normal((60, 1)), none, none, none, 80, 0)
+    assert TriesteOptimizer(MIXED, 0).suggest(known, 60, 1).source is Source.SURROGATE

@@ -1,0 +1,42 @@
+import numpy as np
+import pytest
+
+from cnnbo.scheduler.optimizers.base import History
+from cnnbo.scheduler.optimizers.trieste.subset import telling
+
+
+def test_few_observations_are_all_taken() -> None:
+    """A study of the usual length is fitted to as a whole."""
+    assert telling(np.arange(5.0)[:, None], limit=5).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_of_many_the_best_half_and_some_of_every_age() -> None:
+    """The optimum lies among the best; the rest tells where not to look."""
+    objectives = np.array([5.0, 1.0, 4.0, 0.0, 3.0, 2.0, 9.0, 8.0])[:, None]
+    rows = telling(objectives, limit=4)
+    assert {1, 3} <= set(rows.tolist())
+    assert len(set(rows.tolist())) == 4
+    assert (np.diff(rows) > 0).all()
+
+
+def test_equal_objectives_are_no_obstacle() -> None:
+    """A thousand networks that learned nothing."""
+    assert len(set(telling(np.zeros((1_000, 1)), limit=500).tolist())) == 500
+
+
+@pytest.mark.tensorflow
+@pytest.mark.usefixtures("libraries")
+def test_the_insight_says_when_only_a_part_was_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever reads what the surrogate believes must know on what; and no point of the rest is proposed again."""
+    from tests.contracts.optimizer import TINY, make_history
+
+    from cnnbo.scheduler.optimizers.trieste import subset
+    from cnnbo.scheduler.optimizers.trieste.optimizer import TriesteOptimizer
+
+    monkeypatch.setattr(subset.telling, "__defaults__", (4,))
+    every = np.array([TINY.encode({"depth": depth, "pooling": way}) for depth in (1, 2, 3) for way in ("max", "avg")])
+    none = make_history(TINY, observed=0).pending
+    known = History(every[:5], np.arange(5.0)[:, None], none, none, none, 80, 0)
+    suggestion = TriesteOptimizer(TINY, 0).suggest(known, 5, 1)
+    assert (suggestion.insight["observations"], suggestion.insight["observed"]) == (4, 5)
+    assert suggestion.points.tolist() == every[5:].tolist()
