@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping
 
 import tensorflow as tf
-import tensorflow_probability as tfp
 from trieste.acquisition.function.function import log_ei_helper
 from trieste.acquisition.interface import (
     AcquisitionFunction,
@@ -15,11 +14,10 @@ from trieste.data import Dataset
 from trieste.models.gpflow.models import GaussianProcessRegression
 from trieste.types import Tag
 
+from cnnbo.scheduler.optimizers.trieste.classifier import Feasibility
+
 OBJECTIVE = "OBJECTIVE"
 """Tag of the surrogate of the objective."""
-
-FEASIBILITY = "FEASIBILITY"
-"""Tag of the surrogate that tells where trials fail; only there when some did."""
 
 Models = Mapping[Tag, GaussianProcessRegression]
 Datasets = Mapping[Tag, Dataset]
@@ -39,16 +37,12 @@ when an extrapolated objective looks splendid there and little is left to gain e
 class FeasibleLogExpectedImprovement(AcquisitionFunctionClass):
     """log(EI(x) P(x does not fail)), less where P is low; from (n, 1, D) to (n, 1).
 
-    P is least-squares classification (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, section
-    6.5): a regression on labels +1 (completed) and -1 (failed), and the probability under it that the next label is
-    positive.
-
     Args:
         objective: surrogate of the objective, conditioned on what is observed and believed.
-        feasibility: surrogate of the labels, or None when nothing failed.
+        feasibility: where trials finish, or None when nothing failed.
     """
 
-    def __init__(self, objective: GaussianProcessRegression, feasibility: GaussianProcessRegression | None) -> None:
+    def __init__(self, objective: GaussianProcessRegression, feasibility: Feasibility | None) -> None:
         self.incumbent = tf.Variable([0.0], dtype=tf.float64, trainable=False)
         self._objective = objective
         self._feasibility = feasibility
@@ -74,8 +68,7 @@ class FeasibleLogExpectedImprovement(AcquisitionFunctionClass):
         """Logarithm of P(no failure) at points (n, D), shape (n, 1); 0 when nothing failed."""
         if self._feasibility is None:
             return tf.zeros([tf.shape(x)[0], 1], tf.float64)
-        mean, variance = self._feasibility.predict_y(x)
-        return tfp.distributions.Normal(tf.zeros_like(mean), tf.sqrt(variance)).log_cdf(mean)
+        return self._feasibility.log_probability(x)
 
 
 class PendingBelieved(GreedyAcquisitionFunctionBuilder[GaussianProcessRegression]):
@@ -86,13 +79,19 @@ class PendingBelieved(GreedyAcquisitionFunctionBuilder[GaussianProcessRegression
     noise that is mostly luck.
 
     `datasets[OBJECTIVE]` holds the observations; the believed ones are added here, to the model.
+
+    Args:
+        feasibility: where trials finish, conditioned on those that did or failed; None when nothing failed.
     """
+
+    def __init__(self, feasibility: Feasibility | None) -> None:
+        self._feasibility = feasibility
 
     def prepare_acquisition_function(
         self, models: Models, datasets: Datasets | None = None, pending_points: tf.Tensor | None = None
     ) -> FeasibleLogExpectedImprovement:
         """Build the function; traced at its first call."""
-        function = FeasibleLogExpectedImprovement(models[OBJECTIVE], models.get(FEASIBILITY))
+        function = FeasibleLogExpectedImprovement(models[OBJECTIVE], self._feasibility)
         return self.update_acquisition_function(function, models, datasets, pending_points)
 
     def update_acquisition_function(

@@ -13,15 +13,15 @@ from cnnbo.scheduler.errors import SurrogateFitError
 from cnnbo.scheduler.optimizers.base import History, Points, Source, Suggestion
 from cnnbo.scheduler.optimizers.distinct import TakenPoints
 from cnnbo.scheduler.optimizers.trieste.acquisition import (
-    FEASIBILITY,
     OBJECTIVE,
     FeasibleLogExpectedImprovement,
     PendingBelieved,
 )
+from cnnbo.scheduler.optimizers.trieste.classifier import Feasibility
 from cnnbo.scheduler.optimizers.trieste.hint import Hint
 from cnnbo.scheduler.optimizers.trieste.search import BRIEF, THOROUGH, AcquisitionSearch
 from cnnbo.scheduler.optimizers.trieste.subset import FITTED_AT_MOST, telling
-from cnnbo.scheduler.optimizers.trieste.surrogate import LABEL_NOISE_PRIOR, Surrogate
+from cnnbo.scheduler.optimizers.trieste.surrogate import Surrogate
 from cnnbo.scheduler.optimizers.trieste.targets import TargetScale
 from cnnbo.scheduler.space import SearchSpace
 
@@ -38,8 +38,7 @@ class Engine:
     def __init__(self, space: SearchSpace) -> None:
         self._space = space
         self._objective = Surrogate(space)
-        self._feasibility = Surrogate(space, LABEL_NOISE_PRIOR)
-        self._builder = PendingBelieved()
+        self._feasibility = Feasibility(space)
         # One function with failures and one without: a study without failures doesn't pay for their surrogate.
         self._functions: dict[bool, tuple[FeasibleLogExpectedImprovement, AcquisitionSearch]] = {}
 
@@ -74,11 +73,7 @@ class Engine:
         objective = self._objective.fit(history.observed, targets, before.objective)
         if len(history.failed) == 0:
             return Hint(objective)
-        points = np.concatenate([history.observed, history.failed])
-        labels = np.concatenate([np.ones((len(history.observed), 1)), -np.ones((len(history.failed), 1))])
-        # Jeffreys' prior: half a success and half a failure, so that one failure in few trials doesn't settle it.
-        prior_mean = float(np.sum(labels)) / (len(labels) + 1)
-        return Hint(objective, self._feasibility.fit(points, labels, before.feasibility, prior_mean))
+        return Hint(objective, self._feasibility.fit(history.observed, history.failed, before.feasibility))
 
     def _function(
         self, history: History, targets: Points, pending: Points
@@ -86,15 +81,14 @@ class Engine:
         """The acquisition function with these pending points, and the search for its maximum."""
         has_failures = len(history.failed) > 0
         models: dict[Tag, GaussianProcessRegression] = {OBJECTIVE: self._objective.model}
-        if has_failures:
-            models[FEASIBILITY] = self._feasibility.model
         datasets: dict[Tag, Dataset] = {OBJECTIVE: Dataset(tf.constant(history.observed), tf.constant(targets))}
+        builder = PendingBelieved(self._feasibility if has_failures else None)
         if has_failures not in self._functions:
-            function = self._builder.prepare_acquisition_function(models, datasets, tf.constant(pending))
+            function = builder.prepare_acquisition_function(models, datasets, tf.constant(pending))
             self._functions[has_failures] = function, AcquisitionSearch(self._space, function)
         else:
             function, _ = self._functions[has_failures]
-            self._builder.update_acquisition_function(function, models, datasets, tf.constant(pending))
+            builder.update_acquisition_function(function, models, datasets, tf.constant(pending))
         return self._functions[has_failures]
 
     def _best_observed(self, observed: Points) -> Points:

@@ -53,8 +53,10 @@ class TestTrieste(OptimizerContract):
         none = good[:0]
         known = History(good, 1 - good[:, :1], history.observed[is_lethal], none, none, 80, 0)
         suggestion = TriesteOptimizer(MIXED, 0).suggest(known, 40, 4)
-        assert (suggestion.points[:, 0] < 0.7).all()
-        assert suggestion.insight["feasible_probability"] == pytest.approx(0.7, abs=0.3)
+        assert (suggestion.points[:, 0] < 0.65).all()
+        probability = suggestion.insight["feasible_probability"]
+        assert isinstance(probability, float)
+        assert 0.25 < probability < 1, "more likely to fail than three times in four, and better ones are left"
 
     def test_a_batch_does_not_sit_in_one_place(self) -> None:
         """What is pending is believed, so that a second look at the same place promises nothing."""
@@ -118,13 +120,13 @@ def test_a_singular_matrix_is_fitted_with_more_noise(monkeypatch: pytest.MonkeyP
 
 def test_a_fit_that_goes_astray_falls_back_to_the_last_good_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hyperparameters that served the last ask serve this one, if today's can't be used at any noise."""
+    from cnnbo.scheduler.optimizers.trieste.fitting import Descent
     from cnnbo.scheduler.optimizers.trieste.surrogate import Surrogate
 
     points, targets = np.array([[0.25, 0.5], [0.75, 0.5]]), np.array([[-1.0], [1.0]])
     surrogate = Surrogate(TINY)
     good = surrogate.fit(points, targets, None)
-    astray = (math.nan, *good[1:])
-    monkeypatch.setattr(Surrogate, "_descend", lambda self, start: (0.0, astray))
+    monkeypatch.setattr(Descent, "best_of", lambda self, starts: (math.nan, *good[1:]))
     assert surrogate.fit(points, targets, good) == good
 
 
