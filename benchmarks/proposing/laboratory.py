@@ -68,6 +68,23 @@ class _Function:
         return total + waves + bowl
 
 
+@dataclass(frozen=True)
+class _Load:
+    """Something that rises along three axes, as memory does with sizes; one axis counts more than the others."""
+
+    space: SearchSpace
+    weights: Array
+
+    @classmethod
+    def draw(cls, space: SearchSpace, rng: np.random.Generator) -> "_Load":
+        d = space.dimension
+        counts = (rng.permutation(d) < 3) & [not isinstance(p, CategoricalParameter) for p in space.parameters]
+        return cls(space, np.where(counts, rng.exponential(1.0, d) * rng.choice([-1.0, 1.0], d), 0.0))
+
+    def __call__(self, values: Values) -> float:
+        return float(self.weights @ self.space.encode(values))
+
+
 def _space(floats: int, integers: int, choices: int, rng: np.random.Generator) -> SearchSpace:
     parameters: list[Parameter] = []
     for k in range(floats):
@@ -92,6 +109,7 @@ class _Recipe:
     noise: float = 0.0
     plateau: float | None = None
     fails: float | None = None
+    fails_beyond: float | None = None
     stretch: float = 0.0
 
 
@@ -99,15 +117,17 @@ def _problem(name: str, recipe: _Recipe, seed: int) -> Problem:
     rng = np.random.default_rng([20, seed])
     space = _space(recipe.floats, recipe.integers, recipe.choices, rng)
     function = _Function.draw(space, rng, recipe.roughness, recipe.active or space.dimension)
-    danger = _Function.draw(space, rng, 0.5, min(3, space.dimension))
+    danger: Callable[[Values], float] = _Function.draw(space, rng, 0.5, min(3, space.dimension))
     sample = [space.decode(u) for u in rng.random((_SAMPLES // 10, space.dimension))]
     values = np.array([function(values) for values in sample])
     scale, ceiling = float(values.std()), math.inf
     if recipe.plateau is not None:
         ceiling = float(np.quantile(values, recipe.plateau))
-    limit = math.inf
-    if recipe.fails is not None:
-        limit = float(np.quantile([danger(values) for values in sample], 1 - recipe.fails))
+    limit, share = math.inf, recipe.fails
+    if recipe.fails_beyond is not None:
+        danger, share = _Load.draw(space, rng), recipe.fails_beyond
+    if share is not None:
+        limit = float(np.quantile([danger(values) for values in sample], 1 - share))
     return Problem(
         name,
         "drawn",
@@ -119,7 +139,7 @@ def _problem(name: str, recipe: _Recipe, seed: int) -> Problem:
 
 
 def _bent(
-    function: _Function, danger: _Function, limit: float, ceiling: float, stretch: float
+    function: _Function, danger: Callable[[Values], float], limit: float, ceiling: float, stretch: float
 ) -> Callable[[Values], float | None]:
     def mean(values: Values) -> float | None:
         if limit < math.inf and danger(values) > limit:
@@ -144,7 +164,15 @@ _RECIPES = {
     "failing8": _Recipe(4, 3, 1, fails=0.7),
     "failing4": _Recipe(4, fails=0.3, roughness=0.6, noise=0.05),
     "plateau8": _Recipe(5, 3, 0, plateau=0.4, noise=0.1, active=5, roughness=0.7),
+    "edge5": _Recipe(3, 2, 0, fails_beyond=0.4, roughness=0.5),
+    "edge8": _Recipe(4, 3, 1, fails_beyond=0.6, roughness=0.5),
 }
+
+
+def draw(recipe: str, seed: int) -> Problem:
+    """Another problem after a recipe of `PROBLEMS`."""
+    return _problem(recipe, _RECIPES[recipe], seed)
+
 
 PROBLEMS: dict[str, Problem] = {
     name: _problem(name, recipe, seed) for seed, (name, recipe) in enumerate(_RECIPES.items())

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from proposing import methods, rows
+from proposing import laboratory, methods, rows
 from proposing.problems import PROBLEMS
 from proposing.simulation import Row, simulate
 
@@ -20,10 +20,14 @@ _HERE = Path(__file__).parents[1]
 ROWS = _HERE / "rows"
 """Where the raw rows are kept, one file a method."""
 
+_EVERY = {**PROBLEMS, **laboratory.PROBLEMS}
+
 RESULTS = _HERE / "RESULTS.md"
 """The page that `report` writes."""
 
-Words = Annotated[str, typer.Option(help="Comma-separated names, or `all`.")]
+Words = Annotated[
+    str, typer.Option(help="Comma-separated names, or `all`; `laboratory` for the drawn ones to develop on.")
+]
 
 
 @app.callback()
@@ -61,6 +65,35 @@ def run(
 
 
 @app.command()
+def asks(
+    out: Annotated[Path, typer.Option(help="File of the timings.")] = ROWS / "idle" / "asks.json",
+) -> None:
+    """Time cnnbo's asks by number of observations and size of the batch, with nothing else running."""
+    from proposing.asks import CASES, measure, save  # here: the peers' environment has no TensorFlow
+
+    timings = []
+    for observed, count in CASES:
+        timings.append(measure(observed, count))
+        typer.echo(f"{observed} observed, {count} asked for: {timings[-1].median:.3f} s")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    save(out, timings)
+
+
+@app.command()
+def feasibility() -> None:
+    """Print how well the surrogate of failures tells where trials fail, on drawn problems."""
+    from proposing.feasibility import TRIALS, losses  # here: the peers' environment has no TensorFlow
+
+    found = list(losses())
+    for trials in TRIALS:
+        at = [loss for loss in found if loss.trials == trials]
+        log_loss, accuracy = (
+            sum(numbers) / len(at) for numbers in zip(*((f.log_loss, f.accuracy) for f in at), strict=True)
+        )
+        typer.echo(f"{trials} trials: log loss {log_loss:.3f}, accuracy {accuracy:.3f}, {len(at)} fits")
+
+
+@app.command()
 def report(
     rows_: Annotated[Path, typer.Option("--rows", help="Folder of the rows, those for ask times in `idle`.")] = ROWS,
     out: Annotated[Path, typer.Option(help="Page to write; figures go into `figures` beside it.")] = RESULTS,
@@ -84,10 +117,11 @@ def _best(row: Row) -> float:
 
 
 def _names(text: str) -> list[str]:
-    if text == "all":
-        return list(PROBLEMS)
-    if unknown := set(text.split(",")) - set(PROBLEMS):
-        raise typer.BadParameter(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(PROBLEMS)}")
+    groups = {"all": PROBLEMS, "laboratory": laboratory.PROBLEMS}
+    if text in groups:
+        return list(groups[text])
+    if unknown := set(text.split(",")) - set(_EVERY):
+        raise typer.BadParameter(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(_EVERY)}")
     return text.split(",")
 
 
@@ -101,4 +135,4 @@ def _missing(
 
 def _run_cell(problem: str, method: str, seed: int, parallel: int) -> Row:
     make, versions = methods.load(method)
-    return simulate(PROBLEMS[problem], method, make, seed, parallel, versions)
+    return simulate(_EVERY[problem], method, make, seed, parallel, versions)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from proposing import rows
+from proposing import asks, rows
 from proposing.labels import LABELS, label
 from proposing.markdown import (
     NOTHING,
@@ -59,7 +59,11 @@ def write(folder: Path, out: Path) -> list[Path]:
         ValueError: a line is no row, or there are no rows at all.
         ImportError: matplotlib is not installed here.
     """
-    results = collect(rows.load(sorted(folder.glob("*.jsonl"))), rows.load(sorted((folder / "idle").glob("*.jsonl"))))
+    results = collect(
+        rows.load(sorted(folder.glob("*.jsonl"))),
+        rows.load(sorted((folder / "idle").glob("*.jsonl"))),
+        asks.load(folder / "idle" / "asks.json"),
+    )
     if not len(results.runs):
         raise ValueError(f"There are no rows in {folder}; make them with `python benchmarks/proposer.py run`.")
     from proposing import plots  # here, so that the page can be made and tested without matplotlib
@@ -355,6 +359,18 @@ def _ask_times(results: Results, figures: set[str]) -> str:
         table((*header, "runs, problems"), lines),
         f"No idle rows: {enumeration(lacking)}." if lacking else "",
         _figure("ask_seconds", figures),
+        _own_asks(results.asks),
+    )
+
+
+def _own_asks(timings: Sequence[asks.Timing]) -> str:
+    if not timings:
+        return "cnnbo's asks by observations and batch have not been timed."
+    lines = [(str(t.observed), str(t.count), seconds(t.median), seconds(max(t.seconds))) for t in timings]
+    return paragraphs(
+        f"cnnbo's own asks on random trials of `network` (d = 8), {asks.PENDING} pending, {asks.REPEATS} asks each. "
+        "Beyond 500 observations the best half and a spread of the rest are fitted.",
+        table(("observed", "points asked for", "median s", "longest s"), lines),
     )
 
 
@@ -423,6 +439,7 @@ done
 timed="--seeds 1 --idle --problems network,svhn"
 peers/bin/python benchmarks/proposer.py run --methods random,tpe,gpsampler,qlognei $timed
 .venv/bin/python benchmarks/proposer.py run --methods cnnbo $timed
+.venv/bin/python benchmarks/proposer.py asks
 peers/bin/python benchmarks/proposer.py report
 ```
 

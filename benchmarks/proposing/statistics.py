@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from proposing.asks import Timing
 from proposing.labels import in_order
 from proposing.problems import PROBLEMS
 from proposing.rows import Key
@@ -256,15 +257,21 @@ class Results:
         idle: rows made on an otherwise idle machine, for the ask times.
         common: without BoTorch, which is slow and so has fewer seeds; None if there are not enough rows.
         every: all methods, on BoTorch's seeds; None if there are not enough rows, BoTorch's included.
+        asks: timings of cnnbo's asks by observations and batch.
     """
 
     runs: Runs
     idle: Runs
     common: Comparison | None
     every: Comparison | None
+    asks: Sequence[Timing] = ()
+
+    def ask_median(self, observed: int, count: int) -> float | None:
+        """Median seconds of an ask for so many points with so many observations; None where it was not timed."""
+        return next((t.median for t in self.asks if (t.observed, t.count) == (observed, count)), None)
 
 
-def collect(rows: Iterable[Row], idle: Iterable[Row]) -> Results:
+def collect(rows: Iterable[Row], idle: Iterable[Row], asks: Sequence[Timing] = ()) -> Results:
     """Results of rows; of the second kind those that say they are idle."""
     runs = Runs(rows)
     methods = runs.methods(MAIN_PARALLEL)
@@ -274,4 +281,5 @@ def collect(rows: Iterable[Row], idle: Iterable[Row]) -> Results:
         Runs(row for row in idle if row.idle),
         compare(runs, [method for method in methods if method != "qlognei"], MAIN_PARALLEL),
         every if every and "qlognei" in every.methods else None,
+        asks,
     )

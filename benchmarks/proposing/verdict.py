@@ -21,6 +21,8 @@ from proposing.statistics import (
 OURS = "cnnbo"
 
 _MAX_ASK_S = 1.0
+_MAX_ASK_500_S = 3.0
+_MAX_BATCH_RATIO = 3.0
 
 FIRST_TIMED_ASK = next(number for number in range(EVALUATIONS) if told_before(number, MAIN_PARALLEL) >= 10)
 """The first ask, from 0, before which at least 10 trials have ended."""
@@ -56,6 +58,8 @@ def checks(results: Results) -> list[Check]:
         _no_duplicates(results),
         _asks_fast(results, FIRST_TIMED_ASK, None, "all asks after 10 trials have ended"),
         _asks_fast(results, *TIMED_AROUND_50, "asks {} to {}, about 50 observed".format(*TIMED_AROUND_50)),
+        _batch_is_cheap(results),
+        _many_observations(results),
     ]
 
 
@@ -101,6 +105,22 @@ def _asks_fast(results: Results, first: int, last: int | None, which: str) -> Ch
     if not len(took):
         return Check(must, "no idle rows", None)
     return Check(must, f"{markdown.seconds(float(np.median(took)))} s", bool(np.median(took) <= _MAX_ASK_S))
+
+
+def _batch_is_cheap(results: Results) -> Check:
+    must = f"a batch of 8 costs at most {_MAX_BATCH_RATIO:g} single asks"
+    single, batch = results.ask_median(50, 1), results.ask_median(50, 8)
+    if single is None or batch is None:
+        return Check(must, markdown.NOTHING, None)
+    return Check(must, f"{batch / single:.1f} of them", batch <= _MAX_BATCH_RATIO * single)
+
+
+def _many_observations(results: Results) -> Check:
+    must = f"median ask at most {_MAX_ASK_500_S:g} s with 500 observations"
+    took = results.ask_median(500, 1)
+    if took is None:
+        return Check(must, markdown.NOTHING, None)
+    return Check(must, f"{markdown.seconds(took)} s", took <= _MAX_ASK_500_S)
 
 
 # -- where cnnbo is not the best --------------------------------------------------------------------------------------
