@@ -12,8 +12,8 @@ from cnnbo.scheduler.optimizers.base import History
 from cnnbo.scheduler.optimizers.trieste.optimizer import TriesteOptimizer
 from proposing.problems import PROBLEMS
 
-CASES = ((50, 1), (50, 8), (200, 1), (500, 1), (2_000, 1))
-"""Numbers of observations and of points asked for."""
+CASES = ((50, 0, 1), (50, 20, 1), (50, 0, 8), (200, 0, 1), (500, 0, 1), (500, 250, 1), (2_000, 0, 1))
+"""Numbers of observations, of failed trials, and of points asked for."""
 
 PENDING = 3
 REPEATS = 9
@@ -27,12 +27,14 @@ class Timing:
 
     Attributes:
         observed: trials with a value.
+        failed: trials without one.
         count: points asked for at once.
         seconds: of each of `REPEATS` asks, the one that traces graphs not among them; every ask knows one trial more
             than the one before it and has its hint.
     """
 
     observed: int
+    failed: int
     count: int
     seconds: tuple[float, ...]
 
@@ -42,16 +44,16 @@ class Timing:
         return float(np.median(self.seconds))
 
 
-def measure(observed: int, count: int) -> Timing:
+def measure(observed: int, failed: int, count: int) -> Timing:
     """Time one case."""
-    known = _history(observed + REPEATS + 1)
+    known = _history(observed + REPEATS + 1, failed)
     optimizer, hint, seconds = TriesteOptimizer(_PROBLEM.space, 0), None, []
     for told in range(observed, observed + REPEATS + 1):
         history = replace(known, observed=known.observed[:told], objectives=known.objectives[:told], hint=hint)
         begin = time.perf_counter()
-        hint = optimizer.suggest(history, told + PENDING, count).hint
+        hint = optimizer.suggest(history, told + failed + PENDING, count).hint
         seconds.append(round(time.perf_counter() - begin, 4))
-    return Timing(observed, count, tuple(seconds[1:]))
+    return Timing(observed, failed, count, tuple(seconds[1:]))
 
 
 def save(path: Path, timings: Iterable[Timing]) -> None:
@@ -65,10 +67,13 @@ def load(path: Path) -> list[Timing]:
     return [Timing(**{**data, "seconds": tuple(data["seconds"])}) for data in map(json.loads, lines)]
 
 
-def _history(count: int) -> History:
-    """Random trials of the problem, and pending ones."""
+def _history(count: int, failed: int) -> History:
+    """Random trials of the problem, and pending ones; those with the highest learning rates fail."""
     space, rng = _PROBLEM.space, np.random.default_rng(0)
-    points = np.array([space.canonical(u) for u in rng.random((count + PENDING, space.dimension)).tolist()])
-    values = [[_PROBLEM.mean(space.decode(point))] for point in points[:count]]
-    none = points[:0]
-    return History(points[:count], np.array(values, dtype=float), none, points[count:], none, count + PENDING + 1, 0)
+    points = np.array([space.canonical(u) for u in rng.random((count + failed + PENDING, space.dimension)).tolist()])
+    pending, points = points[:PENDING], points[PENDING:]
+    is_failed = points[:, 0] >= np.sort(points[:, 0])[count:][0] if failed else np.zeros(count, dtype=bool)
+    observed = points[~is_failed]
+    values = [[_PROBLEM.mean(space.decode(point))] for point in observed]
+    total = count + failed + PENDING + 1
+    return History(observed, np.array(values, dtype=float), points[is_failed], pending, points[:0], total, 0)

@@ -70,7 +70,7 @@ class _Function:
 
 @dataclass(frozen=True)
 class _Load:
-    """Something that rises along three axes, as memory does with sizes; one axis counts more than the others."""
+    """Something that rises or falls along up to three axes, as memory does with sizes."""
 
     space: SearchSpace
     weights: Array

@@ -1,4 +1,4 @@
-"""The command line: `run` and `report`."""
+"""The command line: `run`, `asks`, `feasibility` and `report`."""
 
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -11,6 +11,8 @@ from typing import Annotated
 import typer
 
 from proposing import laboratory, methods, rows
+from proposing.asks import CASES, measure, save
+from proposing.feasibility import TRIALS, losses
 from proposing.problems import PROBLEMS
 from proposing.simulation import Row, simulate
 
@@ -69,12 +71,10 @@ def asks(
     out: Annotated[Path, typer.Option(help="File of the timings.")] = ROWS / "idle" / "asks.json",
 ) -> None:
     """Time cnnbo's asks by number of observations and size of the batch, with nothing else running."""
-    from proposing.asks import CASES, measure, save  # here: the peers' environment has no TensorFlow
-
     timings = []
-    for observed, count in CASES:
-        timings.append(measure(observed, count))
-        typer.echo(f"{observed} observed, {count} asked for: {timings[-1].median:.3f} s")
+    for observed, failed, count in CASES:
+        timings.append(measure(observed, failed, count))
+        typer.echo(f"{observed} observed, {failed} failed, {count} asked for: {timings[-1].median:.3f} s")
     out.parent.mkdir(parents=True, exist_ok=True)
     save(out, timings)
 
@@ -82,8 +82,6 @@ def asks(
 @app.command()
 def feasibility() -> None:
     """Print how well the surrogate of failures tells where trials fail, on drawn problems."""
-    from proposing.feasibility import TRIALS, losses  # here: the peers' environment has no TensorFlow
-
     found = list(losses())
     for trials in TRIALS:
         at = [loss for loss in found if loss.trials == trials]

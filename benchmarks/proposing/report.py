@@ -366,11 +366,14 @@ def _ask_times(results: Results, figures: set[str]) -> str:
 def _own_asks(timings: Sequence[asks.Timing]) -> str:
     if not timings:
         return "cnnbo's asks by observations and batch have not been timed."
-    lines = [(str(t.observed), str(t.count), seconds(t.median), seconds(max(t.seconds))) for t in timings]
+    lines = [
+        (str(t.observed), str(t.failed), str(t.count), seconds(t.median), seconds(max(t.seconds))) for t in timings
+    ]
     return paragraphs(
         f"cnnbo's own asks on random trials of `network` (d = 8), {asks.PENDING} pending, {asks.REPEATS} asks each. "
-        "Beyond 500 observations the best half and a spread of the rest are fitted.",
-        table(("observed", "points asked for", "median s", "longest s"), lines),
+        "Beyond 500 observations the best 250 and a spread of the others are fitted; at most 300 trials tell where "
+        "they fail.",
+        table(("observed", "failed", "points asked for", "median s", "longest s"), lines),
     )
 
 

@@ -267,8 +267,11 @@ class Results:
     asks: Sequence[Timing] = ()
 
     def ask_median(self, observed: int, count: int) -> float | None:
-        """Median seconds of an ask for so many points with so many observations; None where it was not timed."""
-        return next((t.median for t in self.asks if (t.observed, t.count) == (observed, count)), None)
+        """Median seconds of an ask for so many points with so many observations; None where it was not timed.
+
+        The longest of those with and without failures.
+        """
+        return max((t.median for t in self.asks if (t.observed, t.count) == (observed, count)), default=None)
 
 
 def collect(rows: Iterable[Row], idle: Iterable[Row], asks: Sequence[Timing] = ()) -> Results:

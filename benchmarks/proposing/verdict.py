@@ -47,7 +47,7 @@ class Check:
 
 
 def checks(results: Results) -> list[Check]:
-    """Every must of the issue, in its order."""
+    """Everything promised: the ranks, failures and duplicates first, then the ask times."""
     lower = [("random", 40), ("random", 80), ("tpe", 40), ("tpe", 80)]
     return [
         *[_is_lower(results.common, other, n) for other, n in lower],

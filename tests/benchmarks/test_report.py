@@ -24,7 +24,7 @@ def results(ends: Mapping[str, float], ask_s: float = 0.5, failed: Mapping[str, 
             for problem in ("network", "memory")
         ],
         [row([1.0], method=method, ask_s=[9.0] * 13 + [ask_s] * (EVALUATIONS - 13), idle=True) for method in ends],
-        [Timing(50, 1, (ask_s,)), Timing(50, 8, (3.5 * ask_s**2,)), Timing(500, 1, (2.5 * ask_s,))],
+        [Timing(50, 0, 1, (ask_s,)), Timing(50, 0, 8, (3.5 * ask_s**2,)), Timing(500, 9, 1, (2.5 * ask_s,))],
     )
 
 

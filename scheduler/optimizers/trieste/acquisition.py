@@ -24,10 +24,10 @@ Datasets = Mapping[Tag, Dataset]
 
 
 _RISKY = 0.25
-"""A point more likely to fail than three times in four …"""
+"""Where a point is more likely to fail than three times in four …"""
 
 _RISK_AVERSION = 10.0
-"""… is taken only where nothing else is left: log P counts so many times over from there on down.
+"""… log P counts so many times over from there on down.
 
 The plain product would be right for the last trial. Before, it goes back and back to a region that is sure to fail,
 when an extrapolated objective looks splendid there and little is left to gain elsewhere.

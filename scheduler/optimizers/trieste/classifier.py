@@ -20,20 +20,21 @@ import tensorflow_probability as tfp
 
 from cnnbo.scheduler.errors import SurrogateFitError
 from cnnbo.scheduler.optimizers.base import Points
-from cnnbo.scheduler.optimizers.trieste.fitting import Descent, Hyperparameters, log_normal, positive
+from cnnbo.scheduler.optimizers.trieste.fitting import MANY, Descent, Hyperparameters, log_normal, positive
 from cnnbo.scheduler.optimizers.trieste.kernel import (
     SpaceLinear,
     SpaceMatern52,
     length_scale_bounds,
     length_scale_prior,
 )
+from cnnbo.scheduler.optimizers.trieste.subset import rows_to_classify
 from cnnbo.scheduler.space import SearchSpace
 
 _VARIANCE_PRIOR = (1.0, 1.0)
-"""Location and scale of the log-normal prior of the variance of f: from chance (0.2) to a sharp edge (20)."""
+"""Location and scale of the log-normal prior of the variance of f: from little more than chance to a sharp edge."""
 
 _SLOPE_PRIOR = (1.0, 1.0)
-"""The same for the slopes of f along the axes."""
+"""The same for the slopes of f, each over the length-scale of its axis."""
 
 _VARIANCE_BOUNDS = (math.log(0.01), math.log(1e4))
 _SWEEPS = 60
@@ -163,9 +164,10 @@ class ExpectationPropagation(gpflow.models.GPModel):
         """Mean and variance of f at each trial, by all trials but itself."""
         root, factor = _decompose(covariance, precision)
         half = tf.linalg.triangular_solve(factor, root * covariance)
-        posterior = covariance - tf.matmul(half, half, transpose_a=True)
-        variance = tf.linalg.diag_part(posterior)[:, None]
-        location = mean + tf.matmul(posterior, shift - precision * mean)
+        # Of the posterior covariance, K - half^T half, only the diagonal and one product are needed.
+        variance = (tf.linalg.diag_part(covariance) - tf.reduce_sum(half**2, axis=0))[:, None]
+        pull = shift - precision * mean
+        location = mean + tf.matmul(covariance, pull) - tf.matmul(half, tf.matmul(half, pull), transpose_a=True)
         cavity_precision = 1.0 / variance - precision
         return (location / variance - shift) / cavity_precision, 1.0 / cavity_precision
 
@@ -191,6 +193,8 @@ class Feasibility:
     def fit(self, finished: Points, failed: Points, hint: Hyperparameters | None) -> Hyperparameters:
         """Find the hyperparameters of highest posterior density and condition on the trials.
 
+        Of more than `subset.CLASSIFIED_AT_MOST` trials a spread over their age is fitted.
+
         Args:
             finished: points of trials that gave a value, shape (N, D).
             failed: points of trials that failed, shape (F, D), N + F >= 1.
@@ -202,30 +206,34 @@ class Feasibility:
         Raises:
             SurrogateFitError: no hyperparameters give a usable posterior.
         """
-        points = np.concatenate([finished, failed])
-        labels = np.concatenate([np.ones((len(finished), 1)), -np.ones((len(failed), 1))])
+        good, bad = rows_to_classify(len(finished), len(failed))
+        points = np.concatenate([finished[good], failed[bad]])
         self._model.points.assign(points)
-        self._model.labels.assign(labels)
+        self._model.labels.assign(np.concatenate([np.ones((len(good), 1)), -np.ones((len(bad), 1))]))
         self._model.mean_function.c.assign([_prior_mean(len(finished), len(failed))])
         self._model.forget_sites()
-        starts = self._starts(hint)
+        starts = self._starts(hint, len(points))
         for attempt in (self._descent.best_of(starts), *starts):
-            if self._is_usable(attempt, labels):
+            if self._is_usable(attempt):
                 return attempt
-        raise SurrogateFitError(f"No surrogate could be fitted to {len(failed)} failures among {len(points)} trials.")
+        raise SurrogateFitError(
+            f"No surrogate could be fitted to {len(failed)} failures and {len(finished)} successes."
+        )
 
     def log_probability(self, x: tf.Tensor) -> tf.Tensor:
         """Logarithm of the probability that a trial finishes, at points (n, D), shape (n, 1)."""
         mean, variance = self._model.predict_f(x)
         return _log_cdf(mean / tf.sqrt(1.0 + variance))
 
-    def _starts(self, hint: Hyperparameters | None) -> Sequence[Hyperparameters]:
+    def _starts(self, hint: Hyperparameters | None, count: int) -> Sequence[Hyperparameters]:
         scale = 0.5 * math.log(self._dimension)
         variances = (_VARIANCE_PRIOR[0], _SLOPE_PRIOR[0])
         usual = tuple((scale + math.log(factor),) * self._dimension + variances for factor in (0.25, 1.0))
-        return usual if hint is None or len(hint) != self._dimension + 2 else (hint, *usual)
+        if hint is None or len(hint) != self._dimension + 2:
+            return usual
+        return (hint,) if count > MANY else (hint, *usual)
 
-    def _is_usable(self, hyperparameters: Hyperparameters, labels: Points) -> bool:
+    def _is_usable(self, hyperparameters: Hyperparameters) -> bool:
         self._descent.assign(hyperparameters)
         self._model.forget_sites()
         try:

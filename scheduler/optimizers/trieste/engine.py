@@ -20,7 +20,7 @@ from cnnbo.scheduler.optimizers.trieste.acquisition import (
 from cnnbo.scheduler.optimizers.trieste.classifier import Feasibility
 from cnnbo.scheduler.optimizers.trieste.hint import Hint
 from cnnbo.scheduler.optimizers.trieste.search import BRIEF, THOROUGH, AcquisitionSearch
-from cnnbo.scheduler.optimizers.trieste.subset import FITTED_AT_MOST, telling
+from cnnbo.scheduler.optimizers.trieste.subset import rows_to_fit
 from cnnbo.scheduler.optimizers.trieste.surrogate import Surrogate
 from cnnbo.scheduler.optimizers.trieste.targets import TargetScale
 from cnnbo.scheduler.space import SearchSpace
@@ -47,16 +47,20 @@ class Engine:
         taken = TakenPoints(self._space, history.taken)
         taken.require(count)
         try:
-            suggestion = self._suggest(_telling_part(history), taken, np.random.default_rng(seed), count)
+            return self._suggest(history, taken, np.random.default_rng(seed), count)
         except tf.errors.OpError as error:
             raise SurrogateFitError(f"The surrogate failed in TensorFlow: {error.message}") from error
-        return replace(suggestion, insight={**suggestion.insight, "observed": len(history.observed)})
 
-    def _suggest(self, history: History, taken: TakenPoints, rng: np.random.Generator, count: int) -> Suggestion:
+    def _suggest(self, whole: History, taken: TakenPoints, rng: np.random.Generator, count: int) -> Suggestion:
+        history = _part_to_fit(whole)
         scale = TargetScale.of(history.objectives)
         targets = scale.target(history.objectives)
-        hint = self._fit(history, targets)
-        insight = self._insight(history.observed, scale)
+        before = Hint.from_bytes(whole.hint)
+        hint = Hint(self._objective.fit(history.observed, targets, before.objective))
+        if len(whole.failed):
+            feasibility = self._feasibility.fit(whole.observed, whole.failed, before.feasibility)
+            hint = replace(hint, feasibility=feasibility)
+        insight = self._insight(history.observed, scale) | {"observed": len(whole.observed)}
         anchors = self._best_observed(history.observed)
         function, search = self._function(history, targets, history.pending)
         candidates = search.candidates(anchors, rng)
@@ -67,13 +71,6 @@ class Engine:
             best, candidates = search.best_new(candidates, taken, rng, BRIEF)
             points = np.concatenate([points, best])
         return Suggestion(points, Source.SURROGATE, _finite(insight), hint.to_bytes())
-
-    def _fit(self, history: History, targets: Points) -> Hint:
-        before = Hint.from_bytes(history.hint)
-        objective = self._objective.fit(history.observed, targets, before.objective)
-        if len(history.failed) == 0:
-            return Hint(objective)
-        return Hint(objective, self._feasibility.fit(history.observed, history.failed, before.feasibility))
 
     def _function(
         self, history: History, targets: Points, pending: Points
@@ -109,11 +106,10 @@ class Engine:
         }
 
 
-def _telling_part(history: History) -> History:
-    """The history with no more observations than a surrogate takes, and of the failures the newest ones."""
-    rows = telling(history.objectives)
-    failed = history.failed[-FITTED_AT_MOST // 2 :]
-    return replace(history, observed=history.observed[rows], objectives=history.objectives[rows], failed=failed)
+def _part_to_fit(history: History) -> History:
+    """The history with no more observations than the surrogate of the objective takes."""
+    rows = rows_to_fit(history.objectives)
+    return replace(history, observed=history.observed[rows], objectives=history.objectives[rows])
 
 
 def _outlook(function: FeasibleLogExpectedImprovement, point: Points, scale: TargetScale) -> dict[str, object]:

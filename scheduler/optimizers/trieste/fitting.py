@@ -13,6 +13,9 @@ from cnnbo.scheduler.optimizers.base import Points
 Hyperparameters = tuple[float, ...]
 """What is fitted, on the scales on which it is searched: the unconstrained values of GPflow's parameters."""
 
+MANY = 200
+"""With more trials than this the posterior has one clear mode, where the last fit ended, and every step is dear."""
+
 _BRIEF = 12
 _LONG = 100
 _HOPELESS = 1e10  # a loss above any real one: the line search steps back from where the decomposition fails
@@ -34,7 +37,7 @@ class Descent:
         parameters: Sequence[gpflow.Parameter],
         bounds: Sequence[tuple[float, float]],
     ) -> None:
-        self._trainable_loss = loss
+        self._graph = loss
         self._variables = [parameter.unconstrained_variable for parameter in parameters]
         self._bounds = bounds
         vector = tf.TensorSpec([len(bounds)], tf.float64)
@@ -74,7 +77,7 @@ class Descent:
     def _trace(self, vector: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         self._assign(vector)
         with tf.GradientTape() as tape:
-            loss = self._trainable_loss()
+            loss = self._graph()
         gradients = tape.gradient(loss, self._variables)
         return loss, tf.concat([tf.reshape(gradient, [-1]) for gradient in gradients], 0)
 

@@ -28,7 +28,7 @@ class Hint:
     def from_bytes(cls, data: bytes | None) -> "Hint":
         """Read a hint; what is not one (another version's, say) is an empty one, for a hint only saves time."""
         try:
-            parsed = json.loads(data or b"{}")
+            parsed = json.loads(data or b"{}", parse_int=float)
         except ValueError:
             return cls()
         if not isinstance(parsed, dict) or parsed.get("format") != _FORMAT:
@@ -37,6 +37,6 @@ class Hint:
 
 
 def _numbers(value: object) -> tuple[float, ...] | None:
-    if not isinstance(value, list) or not all(isinstance(item, int | float) and math.isfinite(item) for item in value):
+    if not isinstance(value, list) or not all(isinstance(item, float) and math.isfinite(item) for item in value):
         return None
-    return tuple(float(item) for item in value)
+    return tuple(value)

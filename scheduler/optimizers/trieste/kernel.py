@@ -44,7 +44,8 @@ class _Columns:
             for d, parameter in enumerate(space.parameters)
             if isinstance(parameter, CategoricalParameter)
         }
-        self._numbers = [d for d in range(space.dimension) if d not in self._choices]
+        numbers = [d for d in range(space.dimension) if d not in self._choices]
+        self._numbers = np.array(numbers, dtype=np.int32)  # an empty list would become a tensor of floats
 
     def __call__(self, points: tf.Tensor, length_scales: tf.Tensor | None = None) -> tf.Tensor:
         """(..., D) coordinates to (..., E) columns, E >= D, each over the length-scale of its parameter."""
@@ -66,9 +67,9 @@ def _one_hot(column: tf.Tensor, count: int) -> tf.Tensor:
 class SpaceMatern52(gpflow.kernels.Matern52):
     """Matern-5/2 over the cube of a search space, with one length-scale for each parameter.
 
-    Integers are rounded before they come here: whoever asks the surrogate asks it at canonical points. That is the
-    rounding inside the kernel of Garrido-Merchan and Hernandez-Lobato (arXiv 1706.03673) without its cost: a bin that
-    is observed holds no news, and nobody climbs along a slope that the objective doesn't have.
+    Integers are rounded before they come here (but for those of more than `search.FINE` values, rounded at the end of
+    a climb). That is the rounding inside the kernel of Garrido-Merchan and Hernandez-Lobato (arXiv 1706.03673) without
+    its cost: a bin that is observed holds no news, and nobody climbs along a slope that the objective doesn't have.
     """
 
     def __init__(self, space: SearchSpace) -> None:

@@ -8,19 +8,22 @@ from cnnbo.scheduler.optimizers.base import Points
 FITTED_AT_MOST = 500
 """An ask grows with the cube of the observations; so many take about a second and a half."""
 
+CLASSIFIED_AT_MOST = 300
+"""The same for the trials, finished and failed, that the surrogate of failures is fitted to: it is dearer by far."""
 
-def telling(objectives: Points, limit: int = FITTED_AT_MOST) -> npt.NDArray[np.int_]:
+
+def rows_to_fit(objectives: Points, limit: int = FITTED_AT_MOST) -> npt.NDArray[np.int_]:
     """Rows of the observations to fit to, rising: all of them up to `limit`.
 
     Beyond that, half of the limit are the best ones, for the optimum is looked for among them; the other half are
-    spread evenly over the order of the rest, so that the surrogate knows where it is bad, too.
+    spread evenly over the age of the rest, so that the surrogate knows where it is bad, too.
 
     Args:
         objectives: shape (N, 1), lower is better.
         limit: how many rows at most, >= 2.
 
     Example:
-        >>> telling(np.array([[5.0], [1.0], [4.0], [0.0], [3.0], [2.0]]), limit=4).tolist()
+        >>> rows_to_fit(np.array([[5.0], [1.0], [4.0], [0.0], [3.0], [2.0]]), limit=4).tolist()
         [0, 1, 3, 5]
     """
     count = len(objectives)
@@ -28,5 +31,33 @@ def telling(objectives: Points, limit: int = FITTED_AT_MOST) -> npt.NDArray[np.i
         return np.arange(count)
     order = np.argsort(objectives[:, 0], kind="stable")
     best, rest = order[: limit // 2], np.sort(order[limit // 2 :])
-    spread = rest[np.linspace(0, len(rest) - 1, limit - limit // 2).astype(int)]
-    return np.sort(np.concatenate([best, spread]))
+    return np.sort(np.concatenate([best, rest[_spread(len(rest), limit - limit // 2)]]))
+
+
+def rows_to_classify(
+    finished: int, failed: int, limit: int = CLASSIFIED_AT_MOST
+) -> tuple[npt.NDArray[np.int_], npt.NDArray[np.int_]]:
+    """Rows of finished and of failed trials to fit to, rising: all of them up to `limit` together.
+
+    Beyond that each kind keeps its share, but at least a quarter of the limit where it has so many, spread evenly over
+    their age, the newest included: what failed long ago would be tried again if it were forgotten.
+
+    Args:
+        finished: how many trials finished, >= 0.
+        failed: how many failed, >= 0.
+        limit: how many rows at most, >= 4.
+
+    Example:
+        >>> [rows.tolist() for rows in rows_to_classify(9, 2, limit=8)]
+        [[0, 1, 3, 4, 6, 8], [0, 1]]
+    """
+    if finished + failed <= limit:
+        return np.arange(finished), np.arange(failed)
+    share = round(limit * failed / (finished + failed))
+    kept = min(max(share, limit // 4), limit - limit // 4, failed)
+    kept = max(kept, limit - finished)
+    return _spread(finished, limit - kept), _spread(failed, kept)
+
+
+def _spread(count: int, limit: int) -> npt.NDArray[np.int_]:
+    return np.linspace(0, count - 1, limit).astype(int)

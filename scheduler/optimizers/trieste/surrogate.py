@@ -19,7 +19,7 @@ from trieste.models.gpflow.models import GaussianProcessRegression
 
 from cnnbo.scheduler.errors import SurrogateFitError
 from cnnbo.scheduler.optimizers.base import Points
-from cnnbo.scheduler.optimizers.trieste.fitting import Descent, Hyperparameters, log_normal, positive
+from cnnbo.scheduler.optimizers.trieste.fitting import MANY, Descent, Hyperparameters, log_normal, positive
 from cnnbo.scheduler.optimizers.trieste.kernel import SpaceMatern52, length_scale_bounds, length_scale_prior
 from cnnbo.scheduler.space import SearchSpace
 
@@ -32,7 +32,6 @@ _NOISE_PRIOR = (-4.0, 1.0)
 _VARIANCE_PRIOR = (0.0, 1.0)
 _VARIANCE_BOUNDS = (math.log(0.01), math.log(100.0))
 _NOISE_BOUNDS = (math.log(1e-7), math.log(4.0))
-_MANY = 200
 
 
 class CompiledRegression(GaussianProcessRegression):
@@ -147,15 +146,12 @@ class Surrogate:
         return bool(np.isfinite(mean).all() and np.isfinite(variance).all())
 
     def _starts(self, hint: Hyperparameters | None, count: int) -> list[Hyperparameters]:
-        """Short and long length-scales: the posterior often has a mode of each kind, all signal or nearly all noise.
-
-        With many observations it has one clear mode, where the last fit ended, and every step is dear.
-        """
+        """Short and long length-scales: the posterior often has a mode of each kind, all signal or nearly all noise."""
         scale = 0.5 * math.log(self._dimension)
         usual = [(scale + math.log(factor),) * self._dimension + (0.0, _NOISE_PRIOR[0]) for factor in (0.25, 1.0)]
         if hint is None or len(hint) != self._dimension + 2:
             return usual
-        return [hint] if count > _MANY else [hint, *usual]
+        return [hint] if count > MANY else [hint, *usual]
 
 
 def _regression(space: SearchSpace) -> gpflow.models.GPR:

@@ -15,6 +15,11 @@ def test_what_is_no_hint_is_an_empty_one(data: bytes | None) -> None:
     assert Hint.from_bytes(data) == Hint()
 
 
+def test_a_number_beyond_all_floats_is_no_hint() -> None:
+    """JSON knows no limit, a fit does."""
+    assert Hint.from_bytes(b'{"format":1,"objective":[1' + b"0" * 400 + b'],"feasibility":null}') == Hint()
+
+
 def test_a_spoilt_half_spoils_only_itself() -> None:
     """JSON of other programs may hold NaN, which no fit can start at."""
     assert Hint.from_bytes(b'{"format":1,"objective":[NaN],"feasibility":[1]}') == Hint(None, (1.0,))

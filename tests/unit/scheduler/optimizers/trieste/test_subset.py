@@ -2,18 +2,18 @@ import numpy as np
 import pytest
 
 from cnnbo.scheduler.optimizers.base import History
-from cnnbo.scheduler.optimizers.trieste.subset import telling
+from cnnbo.scheduler.optimizers.trieste.subset import rows_to_classify, rows_to_fit
 
 
 def test_few_observations_are_all_taken() -> None:
     """A study of the usual length is fitted to as a whole."""
-    assert telling(np.arange(5.0)[:, None], limit=5).tolist() == [0, 1, 2, 3, 4]
+    assert rows_to_fit(np.arange(5.0)[:, None], limit=5).tolist() == [0, 1, 2, 3, 4]
 
 
 def test_of_many_the_best_half_and_some_of_every_age() -> None:
     """The optimum lies among the best; the rest tells where not to look."""
     objectives = np.array([5.0, 1.0, 4.0, 0.0, 3.0, 2.0, 9.0, 8.0])[:, None]
-    rows = telling(objectives, limit=4)
+    rows = rows_to_fit(objectives, limit=4)
     assert {1, 3} <= set(rows.tolist())
     assert len(set(rows.tolist())) == 4
     assert (np.diff(rows) > 0).all()
@@ -21,7 +21,17 @@ def test_of_many_the_best_half_and_some_of_every_age() -> None:
 
 def test_equal_objectives_are_no_obstacle() -> None:
     """A thousand networks that learned nothing."""
-    assert len(set(telling(np.zeros((1_000, 1)), limit=500).tolist())) == 500
+    assert len(set(rows_to_fit(np.zeros((1_000, 1)), limit=500).tolist())) == 500
+
+
+@pytest.mark.parametrize("counts", [(1000, 1), (1, 1000), (500, 250), (299, 2), (5000, 0), (0, 5000)])
+def test_of_many_trials_both_kinds_are_classified(counts: tuple[int, int]) -> None:
+    """A thousand successes must not crowd out the failures, nor the other way round."""
+    rows = rows_to_classify(*counts, limit=300)
+    assert sum(map(len, rows)) == 300
+    for kept, count in zip(rows, counts, strict=True):
+        assert len(set(kept.tolist())) == len(kept) >= min(count, 75)
+        assert count == 0 or kept[-1] == count - 1, "the newest trial is missing"
 
 
 @pytest.mark.tensorflow
@@ -33,7 +43,7 @@ def test_the_insight_says_when_only_a_part_was_fitted(monkeypatch: pytest.Monkey
     from cnnbo.scheduler.optimizers.trieste import subset
     from cnnbo.scheduler.optimizers.trieste.optimizer import TriesteOptimizer
 
-    monkeypatch.setattr(subset.telling, "__defaults__", (4,))
+    monkeypatch.setattr(subset.rows_to_fit, "__defaults__", (4,))
     every = np.array([TINY.encode({"depth": depth, "pooling": way}) for depth in (1, 2, 3) for way in ("max", "avg")])
     none = make_history(TINY, observed=0).pending
     known = History(every[:5], np.arange(5.0)[:, None], none, none, none, 80, 0)

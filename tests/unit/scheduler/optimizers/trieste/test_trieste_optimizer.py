@@ -1,5 +1,6 @@
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from cnnbo.daemon.proposer import Limits, Proposer
 from cnnbo.scheduler.errors import SurrogateFitError
 from cnnbo.scheduler.optimizers.base import History, Points, Source
 from cnnbo.scheduler.optimizers.trieste.optimizer import TriesteOptimizer
+from cnnbo.scheduler.space import CategoricalParameter, SearchSpace
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.usefixtures("libraries")]
 
@@ -80,16 +82,44 @@ async def test_the_proposer_process_gives_the_same_points_bit_for_bit(tmp_path: 
     assert {"tensorflow", "trieste", "gpflow", "numpy", "python"} <= set(proposal.environment)
 
 
-def test_a_hint_is_where_the_next_fit_starts() -> None:
+def test_a_hint_is_where_the_next_fit_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is journalled with every ask; a hint that nobody reads would be a lie about what decides the points."""
-    optimizer = TriesteOptimizer(MIXED, 0)
+    from cnnbo.scheduler.optimizers.trieste.fitting import Descent, Hyperparameters
+
+    optimizer, best_of = TriesteOptimizer(MIXED, 0), Descent.best_of
     first = optimizer.suggest(make_history(MIXED, observed=12, failed=2), 14, 1)
+    begun: list[Hyperparameters] = []
+
+    def watched(self: Descent, starts: Sequence[Hyperparameters]) -> Hyperparameters:
+        begun.append(starts[0])
+        return best_of(self, starts)
+
+    monkeypatch.setattr(Descent, "best_of", watched)
     assert first.hint is not None
-    again = optimizer.suggest(make_history(MIXED, observed=12, failed=2, hint=first.hint), 14, 1)
-    assert again.hint is not None
-    old, new = (json.loads(hint)["objective"] for hint in (first.hint, again.hint))
-    assert new == pytest.approx(old, abs=0.5)
-    assert rows(again.points).isdisjoint(rows(make_history(MIXED, observed=12, failed=2).taken))
+    optimizer.suggest(make_history(MIXED, observed=13, failed=2, hint=first.hint), 15, 1)
+    told = json.loads(first.hint)
+    assert begun == [tuple(told["objective"]), tuple(told["feasibility"])]
+
+
+def test_choices_alone_have_a_surrogate() -> None:
+    """A study of optimizers and activations holds no number at all."""
+    space = SearchSpace(
+        (
+            CategoricalParameter("optimizer", ("sgd", "adam", "rmsprop", "lion")),
+            CategoricalParameter("activation", ("relu", "gelu", "tanh")),
+        )
+    )
+    points = np.array([space.canonical([a, b]) for a, b in ((0.1, 0.1), (0.4, 0.5), (0.6, 0.9), (0.9, 0.5))])
+    known = History(points[:3], np.array([[0.3], [0.1], [0.2]]), points[3:], points[:0], points[:0], 80, 0)
+    assert TriesteOptimizer(space, 0).suggest(known, 4, 2).source is Source.SURROGATE
+
+
+def test_hundreds_of_failures_are_no_obstacle() -> None:
+    """A region that fails may be most of the space; the time of an ask has an end all the same."""
+    history = make_history(MIXED, observed=20, failed=400)
+    suggestion = TriesteOptimizer(MIXED, 0).suggest(history, 420, 1)
+    assert suggestion.source is Source.SURROGATE
+    assert rows(suggestion.points).isdisjoint(rows(history.taken))
 
 
 def test_a_surrogate_of_nonsense_is_refused() -> None:
