@@ -266,12 +266,10 @@ class Results:
     every: Comparison | None
     asks: Sequence[Timing] = ()
 
-    def ask_median(self, observed: int, count: int) -> float | None:
-        """Median seconds of an ask for so many points with so many observations; None where it was not timed.
-
-        The longest of those with and without failures.
-        """
-        return max((t.median for t in self.asks if (t.observed, t.count) == (observed, count)), default=None)
+    def ask_medians(self, observed: int, count: int) -> list[float]:
+        """Median seconds of an ask for so many points with so many observations, by rising number of failures."""
+        timed = [t for t in self.asks if (t.observed, t.count) == (observed, count)]
+        return [t.median for t in sorted(timed, key=lambda t: t.failed)]
 
 
 def collect(rows: Iterable[Row], idle: Iterable[Row], asks: Sequence[Timing] = ()) -> Results:

@@ -109,18 +109,20 @@ def _asks_fast(results: Results, first: int, last: int | None, which: str) -> Ch
 
 def _batch_is_cheap(results: Results) -> Check:
     must = f"a batch of 8 costs at most {_MAX_BATCH_RATIO:g} single asks"
-    single, batch = results.ask_median(50, 1), results.ask_median(50, 8)
-    if single is None or batch is None:
+    singles, batches = results.ask_medians(50, 1), results.ask_medians(50, 8)
+    if not singles or not batches:
         return Check(must, markdown.NOTHING, None)
-    return Check(must, f"{batch / single:.1f} of them", batch <= _MAX_BATCH_RATIO * single)
+    ratio = batches[0] / singles[0]  # both without failures
+    return Check(must, f"{ratio:.1f} of them", ratio <= _MAX_BATCH_RATIO)
 
 
 def _many_observations(results: Results) -> Check:
     must = f"median ask at most {_MAX_ASK_500_S:g} s with 500 observations"
-    took = results.ask_median(500, 1)
-    if took is None:
+    took = results.ask_medians(500, 1)
+    if not took:
         return Check(must, markdown.NOTHING, None)
-    return Check(must, f"{markdown.seconds(took)} s", took <= _MAX_ASK_500_S)
+    found = f"{markdown.seconds(max(took))} s, the longer of those with and without failures"
+    return Check(must, found, max(took) <= _MAX_ASK_500_S)
 
 
 # -- where cnnbo is not the best --------------------------------------------------------------------------------------
