@@ -59,9 +59,10 @@ def _cells(device: Mapping[str, object]) -> list[Text | str]:
 
 
 def _doing(device: Mapping[str, object]) -> str:
-    if device["study"] is not None:
-        return f"{device['study']} #{device['trial']}"
-    return str(device["reason"] or "")
+    reason = str(device["reason"] or "")
+    if device["study"] is None:
+        return reason
+    return f"{device['study']} #{device['trial']}{f', beside {reason}' if reason else ''}"
 
 
 def _figure(value: object, unit: str) -> str:

@@ -35,6 +35,8 @@ class Report:
     ) -> None:
         self._study = dict(shown)
         self._labels = {str(device["uuid"]): output.device_label(device) for device in devices}
+        self._devices = devices
+        self._unused: dict[str, str] = {}  # why a device gets no trial, by UUID
         self._say = say
         self._clock = clock
         self._last_line = clock()
@@ -64,12 +66,16 @@ class Report:
                 "" if study["best"] is None else f", best {output.value(study['best_value'])} (#{study['best_trial']})"
             )
             self._line(f"{study['finished']} of {study['evaluations']} finished{best}, {outcome}")
+        for device in self._devices:
+            self._device(device)
 
     def take(self, topic: str, body: Mapping[str, Any] | None) -> None:
         """Take a piece of news."""
         if topic == f"study/{self._study['name']}" and body is not None:
             self._study = dict(body)
             self._hint()
+        elif topic.startswith("device/") and body is not None:
+            self._device(body)
         elif topic == "event" and body is not None and "trial" in body:
             self._trial(body)
 
@@ -92,6 +98,18 @@ class Report:
         self._timed(f"{head}  {self._outcome(kind, news)}")
         if kind == "complete" and news["best_trial"] == news["trial"]:
             self._line(f"         {output.configuration(news['configuration'])}")
+
+    def _device(self, device: Mapping[str, Any]) -> None:
+        """Say when a device is left alone, and when it is used again."""
+        uuid, state = str(device["uuid"]), str(device["state"])
+        label = self._labels.get(uuid, uuid)
+        if state in ("idle", "busy"):
+            if self._unused.pop(uuid, None):
+                self._timed(f"{label} is used again")
+        elif self._unused.get(uuid) != state:
+            self._unused[uuid] = state
+            until = " (used again when that process ends)" if state == "foreign" else ""
+            self._timed(f"{label} not used: {device['reason'] or state}{until}")
 
     def _hint(self) -> None:
         """Say once that stopping is reasonable: a log is read from top to bottom, not looked at."""

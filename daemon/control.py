@@ -89,7 +89,7 @@ class FollowSink:
 def _concerns(message: Message, study: str) -> bool:
     if message.topic == "event":
         return message.body is not None and message.body.get("study") == study
-    return message.topic == f"study/{study}" or message.topic.startswith(f"study/{study}/")
+    return message.topic == f"study/{study}" or message.topic.startswith((f"study/{study}/", "device/"))
 
 
 @asynccontextmanager

@@ -182,9 +182,17 @@ def show_object(study: Study, now: float) -> dict[str, object]:
 
 
 def device_object(
-    device: Device, sample: Sample, state: str, reason: str | None, occupant: tuple[str, int] | None
+    device: Device,
+    sample: Sample,
+    state: str,
+    reason: str | None,
+    occupant: tuple[str, int] | None,
+    since: float | None = None,
 ) -> dict[str, object]:
-    """One entry of `devices --json`, and the body of the device's topic."""
+    """One entry of `devices --json`, and the body of the device's topic.
+
+    `since` is when the daemon first saw the device in this state, in seconds since the epoch.
+    """
     study, trial = occupant or (None, None)
     return {
         "uuid": device.uuid,
@@ -192,6 +200,7 @@ def device_object(
         "name": device.name,
         "state": state,
         "reason": reason,
+        "since": rfc3339(since),
         "memory_used_mib": finite(sample.memory_used_mib),
         "memory_total_mib": finite(sample.memory_total_mib),
         "utilisation_percent": finite(sample.utilisation_percent),

@@ -4,6 +4,7 @@ Linux only, standard library only: the trial runner imports it.
 """
 
 import os
+import pwd
 import select
 import signal
 import time
@@ -36,6 +37,31 @@ def start_time(pid: int) -> int | None:
     """
     fields = _stat(pid)
     return int(fields[19]) if fields else None
+
+
+def owner(pid: int) -> str | None:
+    """Name of the user a process runs as, or its number where it has no name; None if there is no such process."""
+    try:
+        uid = Path(f"/proc/{pid}").stat().st_uid
+    except OSError:
+        return None
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def command_line(pid: int, limit: int = 60) -> str | None:
+    """How a process was called, at most `limit` characters of it; None if there is no such process or it doesn't say.
+
+    What a stranger wrote there is shown on screens: control characters become blanks.
+    """
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_text(errors="replace").split("\0")
+    except OSError:
+        return None
+    text = "".join(c if c.isprintable() else " " for c in " ".join(words)).strip()
+    return (text if len(text) <= limit else f"{text[: limit - 1]}…") or None
 
 
 def _children_by_task(pid: int) -> list[int]:

@@ -17,6 +17,7 @@ from cnnbo.daemon import messages
 from cnnbo.daemon.control import ControlServer, FollowSink
 from cnnbo.daemon.devices.base import Sample
 from cnnbo.daemon.devices.select import Selection, open_devices
+from cnnbo.daemon.devices.strangers import Strangers
 from cnnbo.daemon.executors.local import LocalExecutor
 from cnnbo.daemon.handler import Handler
 from cnnbo.daemon.journal import RESERVE_BYTES, Journal, JournalFullError
@@ -98,6 +99,7 @@ class _DeviceReader:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="devices")
         self._selection: Selection | None = None
         self._saved: object = None
+        self._strangers = Strangers(settings.idle_memory_mib)
 
     async def open(self) -> Selection:
         """Find the devices.
@@ -130,13 +132,15 @@ class _DeviceReader:
 
     def _read(self, busy: frozenset[str]) -> tuple[dict[str, Sample], dict[str, str]]:
         assert self._selection is not None
-        held = {}
+        self._strangers.look()
+        samples = dict(self._selection.backend.sample())
+        held = self._strangers.reasons(self._selection.devices, samples, busy)
         for device in self._selection.devices:
             path = lease_path(self._settings.lease_dir, device.uuid)
             # The lease of a device with a trial of ours is held by our own runner.
             if device.uuid not in busy and not Lease.is_free(path):
-                held[device.uuid] = f"in use by another cnnbo (lease {path})"
-        return dict(self._selection.backend.sample()), held
+                held.setdefault(device.uuid, f"in use by another cnnbo (lease {path})")
+        return samples, held
 
     async def close(self) -> None:
         """Let go of the drivers."""

@@ -57,6 +57,8 @@ class Settings:
         mqtt: see `MqttSettings`.
         proposer: see `ProposerSettings`.
         poll_s: how often devices are read, in seconds.
+        idle_memory_mib: so much memory may be in use on a device that nobody computes on, in MiB; above it the device
+            counts as somebody else's.
         grace_s: how long a trial may take to write a checkpoint when it is asked to end, in seconds.
     """
 
@@ -66,6 +68,7 @@ class Settings:
     mqtt: MqttSettings = field(default_factory=MqttSettings)
     proposer: ProposerSettings = field(default_factory=ProposerSettings)
     poll_s: float = 2.0
+    idle_memory_mib: float = 1024.0
     grace_s: float = 60.0
 
 
@@ -246,6 +249,12 @@ def _seconds(low: float, high: float) -> Callable[[object], float]:
     return check
 
 
+def _mebibytes(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 10_000_000:
+        raise ValueError(f"must be a number of MiB from 0 to 10,000,000, not {shown(value)}")
+    return float(value)
+
+
 _KEYS: Final[Mapping[str, Callable[[object], object]]] = {
     "state": _folder,
     "node": _node,
@@ -256,6 +265,7 @@ _KEYS: Final[Mapping[str, Callable[[object], object]]] = {
     "mqtt.port": _port,
     "proposer.deadline_s": _seconds(0.1, 3600),
     "poll_s": _seconds(0.1, 600),
+    "idle_memory_mib": _mebibytes,
     "grace_s": _seconds(0, 3600),
 }
 _PATHS: Final = tuple(tuple(name.split(".")) for name in _KEYS)

@@ -109,6 +109,7 @@ class Shell:
         self._devices: dict[str, Device] = {}
         self._samples: Mapping[str, Sample] = {}
         self._unusable: dict[str, tuple[str, str]] = {}  # uuid -> state and reason
+        self._since: dict[str, tuple[str, float]] = {}  # uuid -> state and when it was first seen in it
         self._shown: dict[str, dict[str, object]] = {}
         self._attempts: asyncio.TaskGroup | None = None
         self._is_stopping = False
@@ -158,10 +159,22 @@ class Shell:
         return [self._device_object(device, occupants.get(device.uuid)) for device in self._devices.values()]
 
     def _device_object(self, device: Device, occupant: tuple[str, int] | None) -> dict[str, object]:
-        state, reason = "busy" if occupant else "idle", None
-        if device.uuid in self._unusable and not (occupant and self._unusable[device.uuid][0] == "foreign"):
-            state, reason = self._unusable[device.uuid]
-        return messages.device_object(device, self._samples.get(device.uuid, Sample()), state, reason, occupant)
+        state, reason = self._device_state(device, occupant)
+        _, since = self._since.get(device.uuid, (state, None))
+        return messages.device_object(device, self._samples.get(device.uuid, Sample()), state, reason, occupant, since)
+
+    def _device_state(self, device: Device, occupant: tuple[str, int] | None) -> tuple[str, str | None]:
+        state, reason = self._unusable.get(device.uuid, ("idle", None))
+        # Beside a trial of ours a stranger is told of, and nothing more starts there.
+        return ("busy", reason) if occupant and state in ("idle", "foreign") else (state, reason)
+
+    def _note_states(self) -> None:
+        """Remember since when each device is in its state."""
+        occupants = self._occupants
+        for uuid, device in self._devices.items():
+            state, _ = self._device_state(device, occupants.get(uuid))
+            if uuid not in self._since or self._since[uuid][0] != state:
+                self._since[uuid] = state, self._now()
 
     # -- the inbox ----------------------------------------------------------------------------------------------------
 
@@ -323,7 +336,7 @@ class Shell:
 
         Args:
             samples: a reading of each device.
-            held: devices whose lease another instance holds, with a sentence.
+            held: devices that somebody else uses, with whom.
         """
         self._samples = samples
         faults = {uuid: ("quarantined", sample.fault) for uuid, sample in samples.items() if sample.fault}
@@ -517,6 +530,7 @@ class Shell:
         self._publish_devices()
 
     def _publish_devices(self) -> None:
+        self._note_states()
         for body in self.device_objects():
             uuid = str(body["uuid"])
             if self._shown.get(uuid) != body:

@@ -2,8 +2,9 @@
 
 import os
 import shutil
+import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -55,3 +56,20 @@ def nvml_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def fake_driver(nvml_library: Path, tmp_path: Path) -> FakeDriver:
     """A driver with three GPUs, for child processes: `env={**os.environ, **fake_driver.env()}`; mark with `gcc`."""
     return FakeDriver(nvml_library, tmp_path / "nvml-state", gpus(3))
+
+
+WAITING = "import sys; print(flush=True); sys.stdin.read()"
+"""A program that says when it runs, and ends with its input."""
+
+
+@pytest.fixture
+def stranger() -> Iterator[int]:
+    """Pid of a process of somebody else's tree: who started it is gone, so it isn't below this process."""
+    leave = (
+        f"import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', {WAITING!r}]); print(p.pid, flush=True)"
+    )
+    with subprocess.Popen([sys.executable, "-c", leave], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        said = [parent.stdout.readline(), parent.stdout.readline()]
+        parent.wait()
+        yield int(b"".join(said))

@@ -219,6 +219,7 @@ async def _listen(listener: "Connection", report: "Report") -> None:
                     "the daemon went away; its journal keeps all results, run the same command to go on."
                 )
             report.take(*message)
+            report.beat()
             waiting = asyncio.ensure_future(anext(news, None))
     finally:
         waiting.cancel()

@@ -42,10 +42,12 @@ class DeviceProcess:
     Attributes:
         pid: its process id as the driver sees it; in a container that may be the host's.
         memory_used_mib: device memory it holds, in MiB; None where the driver doesn't say.
+        is_compute: whether it computes; else it only draws, as a desktop does.
     """
 
     pid: int
     memory_used_mib: float | None
+    is_compute: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -322,11 +322,18 @@ def _memory(handle: _Handle) -> Any:
 
 def _processes(handle: _Handle) -> tuple[DeviceProcess, ...]:
     """Who uses the device, by rising pid. One that computes and draws stands in both lists, with the same memory."""
-    listed = _list(
+    computing = _list(
         handle, pynvml.nvmlDeviceGetComputeRunningProcesses_v3, pynvml.nvmlDeviceGetComputeRunningProcesses_v2
-    ) + _list(handle, pynvml.nvmlDeviceGetGraphicsRunningProcesses_v3, pynvml.nvmlDeviceGetGraphicsRunningProcesses_v2)
-    used = {entry.pid: entry.usedGpuMemory for entry in listed}
-    return tuple(DeviceProcess(pid, None if memory is None else memory / _MIB) for pid, memory in sorted(used.items()))
+    )
+    drawing = _list(
+        handle, pynvml.nvmlDeviceGetGraphicsRunningProcesses_v3, pynvml.nvmlDeviceGetGraphicsRunningProcesses_v2
+    )
+    used = {entry.pid: (entry.usedGpuMemory, False) for entry in drawing}
+    used |= {entry.pid: (entry.usedGpuMemory, True) for entry in computing}
+    return tuple(
+        DeviceProcess(pid, None if memory is None else memory / _MIB, is_compute)
+        for pid, (memory, is_compute) in sorted(used.items())
+    )
 
 
 def _list(handle: _Handle, *versions: Callable[[_Handle], list[Any]]) -> list[Any]:

@@ -2,11 +2,12 @@
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tests.integration.conftest import SCRIPT, Box, environments_of
-from tests.nvml.driver import FakeDriver
+from tests.nvml.driver import FakeDriver, FakeProcess
 
 pytestmark = pytest.mark.gcc
 
@@ -72,17 +73,44 @@ def test_a_broken_driver_is_no_reason_to_use_the_cpu(gpu_box: Box, fake_driver: 
     assert "reboot" in refused.stderr and "--devices cpu" in refused.stderr
 
 
+def _run_until(box: Box, study: Path, is_seen: Callable[[dict[str, str]], bool]) -> None:
+    """Run and delete a study until the states of the devices by UUID are as wanted: a study wakes their reader."""
+    deadline = time.monotonic() + 60
+    while not is_seen({device["uuid"]: device["state"] for device in box.json("devices")}):
+        box.run("run", study)
+        box.run("delete", "parabola", "-y")
+        assert time.monotonic() < deadline
+
+
 def test_a_lost_device_gets_no_trial(gpu_box: Box, fake_driver: FakeDriver) -> None:
     """The others go on; the lost one says why it doesn't."""
     uuids = [device["uuid"] for device in gpu_box.json("devices")]
     gpu_box.daemon(CNNBO_POLL_S="0.2")
     fake_driver.lose(uuids[1])
     study = gpu_box.write_study()
-    deadline = time.monotonic() + 60
-    while {d["uuid"]: d["state"] for d in gpu_box.json("devices")}[uuids[1]] != "quarantined":
-        gpu_box.run("run", study)  # a study wakes the device reader
-        gpu_box.run("delete", "parabola", "-y")
-        assert time.monotonic() < deadline
+    _run_until(gpu_box, study, lambda states: states[uuids[1]] == "quarantined")
     gpu_box.run("run", study)
     used = {trial["attempts"][0]["device"] for trial in gpu_box.json("show", "parabola")["trials"]}
     assert uuids[1] not in used
+
+
+def test_a_device_in_use_by_somebody_else_is_left_alone_until_they_leave(
+    gpu_box: Box, fake_driver: FakeDriver, stranger: int
+) -> None:
+    """Nobody installs a tuner twice that trampled on a colleague's job."""
+    uuids = [device["uuid"] for device in gpu_box.json("devices")]
+    fake_driver.occupy(uuids[1], FakeProcess(stranger, 9318))
+    gpu_box.daemon(CNNBO_POLL_S="0.2")
+    study = gpu_box.write_study(lambda text: text.replace("evaluations = 4", "evaluations = 6"))
+    told = gpu_box.run("run", study).stdout
+    device = gpu_box.json("devices")[1]
+    assert (device["state"], device["study"]) == ("foreign", None)
+    assert device["reason"].endswith(f"(pid {stranger}, 9.1 GB)")
+    assert device["since"] is not None
+    assert f"gpu1 not used: {device['reason']} (used again when that process ends)" in told
+    assert uuids[1] not in {trial["attempts"][0]["device"] for trial in gpu_box.json("show", "parabola")["trials"]}
+    fake_driver.occupy(uuids[1])
+    gpu_box.run("delete", "parabola", "-y")
+    _run_until(gpu_box, study, lambda states: states[uuids[1]] != "foreign")
+    gpu_box.run("run", study)
+    assert uuids[1] in {trial["attempts"][0]["device"] for trial in gpu_box.json("show", "parabola")["trials"]}

@@ -113,6 +113,10 @@ class FakeDriver:
         """Let a GPU fall off the bus: every call about it says that it is lost."""
         self.change(uuid, errors={"device": 15})
 
+    def occupy(self, uuid: str, *processes: FakeProcess) -> None:
+        """Put these processes on a GPU, and no others."""
+        self.change(uuid, processes=processes)
+
     def restore(self, uuid: str) -> None:
         """Bring a GPU back well, under a new handle, as after a reset: the old handles of it stay dead."""
         self._handles.pop(uuid, None)

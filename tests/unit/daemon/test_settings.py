@@ -114,7 +114,7 @@ def test_all_mistakes_of_file_environment_and_flags_are_told(environ: dict[str, 
     text = 'nod = "x"\nproposer = 3\nport = 1\n[mqtt]\nprot = 1\nport = "1"\n[space]\nx = 1\n'
     environ = with_file(environ, tmp_path, text) | {"CNNBO_POLL_S": "soon", "CNNBO_MQTT_ENABLED": "2"}
     file = tmp_path / "cnnbo.toml"
-    known = "known are state, node, lease_dir, poll_s, grace_s, mqtt, proposer."
+    known = "known are state, node, lease_dir, poll_s, idle_memory_mib, grace_s, mqtt, proposer."
     assert problems(environ, node="My Box") == [
         f'{file}:1  "nod" is no key of the settings; did you mean "node"?',
         f"{file}:2  proposer: must be a table, not 3; write [proposer].",
@@ -137,6 +137,8 @@ def test_all_mistakes_of_file_environment_and_flags_are_told(environ: dict[str, 
         "node = 3",
         "poll_s = 0",
         "poll_s = true",
+        "idle_memory_mib = -1",
+        'idle_memory_mib = "1 GB"',
         "grace_s = -1",
         "mqtt.enabled = 1",
         "mqtt.port = 0",

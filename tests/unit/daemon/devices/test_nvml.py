@@ -132,7 +132,7 @@ def test_lists_who_computes_and_who_draws(driver: FakeDriver, backend: NvmlBacke
             FakeProcess(4711, 9000, "graphics"),
         ),
     )
-    expected = (DeviceProcess(99, None), DeviceProcess(812, 40.0), DeviceProcess(4711, 9000.0))
+    expected = (DeviceProcess(99, None), DeviceProcess(812, 40.0, is_compute=False), DeviceProcess(4711, 9000.0))
     assert sample_of(backend, FIRST).processes == expected
 
 
