@@ -89,6 +89,9 @@ class Report:
 
     def _trial(self, news: Mapping[str, Any]) -> None:
         kind = str(news["event"]).removeprefix("trial_")
+        if kind == "retried":
+            self._timed(f"#{news['trial']:<3} runs again: what it came to was withdrawn")
+            return
         if kind == "started":
             if news["note"] and news["attempt"] == 1:
                 self._timed(f"#{news['trial']:<3} takes a Sobol point in place of a proposal: {news['note']}")
@@ -156,19 +159,25 @@ class Report:
         self._say(text)
 
 
-def crash_report(
-    study: Mapping[str, Any], trials: list[dict[str, Any]], state: Path, interpreter: str | None
-) -> list[str]:
-    """What to say when equal crashes paused a study."""
+def crash_report(shown: Mapping[str, Any], state: Path, has_daemon: bool) -> list[str]:
+    """What to say when equal crashes paused a study.
+
+    Args:
+        shown: its `show` object.
+        state: the state folder.
+        has_daemon: whether a daemon is there to take the next command.
+    """
     from cnnbo.daemon.logfiles import tail
 
-    crashed = [trial for trial in trials if trial["failure"] == "crashed"]
+    crashed = [trial for trial in shown["trials"] if trial["failure"] == "crashed"]
     last = max(crashed, key=lambda trial: str(trial["attempts"][-1]["ended"]))
-    name = study["name"]
+    name = shown["name"]
     lines = [f"{name} paused: {len(crashed)} trials crashed the same way ({last['message']})"]
     attempt = len(last["attempts"])
     lines += [f"  | {line}" for line in tail(state, name, last["id"], attempt, LOG_LINES_SHOWN)]
-    if interpreter is not None:
-        lines.append(f"They ran with {interpreter}. If that is the wrong one, set trial.python to the right one.")
-    lines.append(f"Mend the cause, then: cnnbo resume {name}     (whole log: cnnbo logs {name} {last['id']})")
+    if shown["python"] is not None:
+        lines.append(f"They ran with {shown['python']}.")
+    start = "" if has_daemon else " (start a daemon first: cnnbo daemon)"
+    lines.append(f"Mend the cause, then{start}:")
+    lines.append(f"cnnbo retry {name} --crashed     (whole log: cnnbo logs {name} {last['id']})")
     return lines

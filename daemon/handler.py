@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from cnnbo.daemon import messages
 from cnnbo.daemon.shell import Shell
 from cnnbo.models.registry import find_model
+from cnnbo.scheduler.budget import exceeded_limit
 from cnnbo.scheduler.codec import decode_value
 from cnnbo.scheduler.errors import CnnboError, ConfigurationError, RequestError
 from cnnbo.scheduler.events import (
@@ -19,10 +20,13 @@ from cnnbo.scheduler.events import (
     StudyCreated,
     StudyPaused,
     StudyResumed,
+    TrialsRetried,
 )
 from cnnbo.scheduler.optimizers.registry import missing_extra
+from cnnbo.scheduler.retrying import budget_refusal
 from cnnbo.scheduler.spec import StudySpec, fixed_differences
 from cnnbo.scheduler.study import Study, StudyState
+from cnnbo.scheduler.trial import Failure
 
 if TYPE_CHECKING:
     from cnnbo.daemon.control import Peer
@@ -68,6 +72,8 @@ class Handler:
                 return await self._apply(args, lambda at: StudyPaused(at, bool(args.get("now"))))
             case "resume":
                 return await self._apply(args, StudyResumed)
+            case "retry":
+                return await self._retry(args)
             case "cancel":
                 return await self._apply(args, StudyCancelled)
             case "archive":
@@ -98,6 +104,16 @@ class Handler:
         self._shell.study(name)
         await self._shell.submit(name, event(self._now()))
         return self.show(name)
+
+    async def _retry(self, args: Mapping[str, Any]) -> dict[str, object]:
+        """Withdraw what trials came to and run them again; `retried` lists them."""
+        study = self._shell.study(_study_name(args))
+        event = TrialsRetried(self._now(), _trials_to_retry(study, args))
+        study.check(event)
+        if limit := exceeded_limit(study, event.at):
+            raise budget_refusal(study, limit)  # it would be found only when the first of them is about to start
+        await self._shell.submit(study.name, event)
+        return {"retried": list(event.trials), **self.show(study.name)}
 
     # -- submit -------------------------------------------------------------------------------------------------------
 
@@ -159,6 +175,27 @@ def _study_name(args: Mapping[str, Any]) -> str:
     if not isinstance(name, str):
         raise RequestError("the request names no study.")
     return name
+
+
+def _trials_to_retry(study: Study, args: Mapping[str, Any]) -> tuple[int, ...]:
+    """Ids of the trials a `retry` names, and with `crashed` of all that crashed; by id, none twice."""
+    named, is_crashed = args.get("trials", []), args.get("crashed", False)
+    is_list = isinstance(named, list) and all(type(trial) is int for trial in named)
+    if not is_list or not isinstance(is_crashed, bool):
+        raise RequestError('a retry takes "trials", a list of whole numbers, and "crashed", true or false.')
+    retry = f"cnnbo retry {study.name}"
+    if not named and not is_crashed:
+        raise RequestError(
+            f"say which trials to run again: {retry} --crashed for all that crashed, or their numbers, "
+            f"like {retry} 3 7 (cnnbo trials {study.name} --failed lists those that failed)."
+        )
+    crashed = [trial.id for trial in study.trials if trial.failure is Failure.CRASHED] if is_crashed else []
+    if not named and not crashed:
+        raise RequestError(
+            f"no trial of study {study.name} has crashed; name those to run again, like {retry} 3 7 "
+            f"(cnnbo trials {study.name} --failed lists those that failed)."
+        )
+    return tuple(sorted({*named, *crashed}))
 
 
 def _decode_spec(data: object) -> StudySpec:

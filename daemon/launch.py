@@ -16,7 +16,7 @@ from cnnbo.models.spec import ModelSpec
 from cnnbo.scheduler.space import Scalar
 from cnnbo.scheduler.spec import Direction, StudySpec
 from cnnbo.scheduler.study import Study
-from cnnbo.scheduler.trial import Trial
+from cnnbo.scheduler.trial import COMPLETE, Failure, Trial
 
 _FOREIGN_PYTHON = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP")
 """Variables of the caller's Python that would lead cnnbo's own interpreter astray."""
@@ -58,8 +58,7 @@ def prepare_launch(
     spec = study.spec
     directory = attempt_dir(state, study.name, trial.id, attempt)
     _fresh(directory)
-    checkpoints = directory.parent / "checkpoints"
-    checkpoints.mkdir(exist_ok=True)
+    checkpoints = _checkpoints(directory.parent, trial)
     model = None if spec.model is None else find_model(spec.model)
     configuration = complete_configuration(trial, model)
     _write_config(directory / "config.json", _config(spec, trial, attempt, configuration, checkpoints))
@@ -91,6 +90,22 @@ def _fresh(directory: Path) -> None:
     if directory.exists():
         shutil.rmtree(directory)
     directory.mkdir(parents=True)
+
+
+def _checkpoints(directory: Path, trial: Trial) -> Path:
+    """The trial's checkpoints, which are kept across attempts; from a training that came to its end none.
+
+    Whoever withdraws a value, or a loss of NaN, wants another training; going on from the last checkpoint would give
+    the same again. They are set aside under the number of the attempt that made the last of them.
+    """
+    checkpoints = directory / "checkpoints"
+    aside = directory / f"checkpoints~{trial.earlier_attempts}"
+    withdrawn = trial.attempts[: trial.earlier_attempts][-1:]
+    is_stale = any(attempt.outcome in (COMPLETE, Failure.DIVERGED) for attempt in withdrawn)
+    if is_stale and checkpoints.exists() and not aside.exists():
+        checkpoints.rename(aside)
+    checkpoints.mkdir(exist_ok=True)
+    return checkpoints
 
 
 def _config(

@@ -124,6 +124,7 @@ def study_object(study: Study, now: float) -> dict[str, object]:
         "seed": spec.seed,
         "space": list(spec.space.names),
         "owner": spec.origin.owner,
+        "python": None if spec.model is not None else spec.origin.python,
         "started": rfc3339(study.created_at),
         "ended": rfc3339(study.ended_at),
         "spent_s": busy_seconds(study, now),

@@ -20,6 +20,7 @@ from cnnbo.daemon.journal import Journal, JournalFullError, StoredStudy
 from cnnbo.daemon.launch import attempt_dir, prepare_launch, study_dir
 from cnnbo.daemon.lease import lease_path
 from cnnbo.daemon.logfiles import last_words
+from cnnbo.daemon.news import news
 from cnnbo.daemon.proposer import Proposer
 from cnnbo.daemon.sinks.base import Delivery, Message, Sink
 from cnnbo.daemon.verdict import Completed, Failed, Outcome, harvest, judge, read_evidence, read_result
@@ -44,7 +45,7 @@ from cnnbo.scheduler.events import (
 )
 from cnnbo.scheduler.optimizers.base import Source
 from cnnbo.scheduler.study import Study, StudyState
-from cnnbo.scheduler.trial import Failure, Trial, TrialState
+from cnnbo.scheduler.trial import Failure, Trial
 
 log = logging.getLogger(__name__)
 
@@ -539,18 +540,7 @@ class Shell:
 
     def _tell(self, before: Study, after: Study, event: Event) -> None:
         """Tell what an event changed."""
-        known = {trial.id: trial for trial in before.trials}
-        changed = [trial for trial in after.trials if known.get(trial.id) is not trial]
-        now = event.at
-        # What happened first, then where things stand: whoever waits for a study to end has heard of its last trial.
-        for trial in changed:
-            if trial.attempts:
-                self._publish(messages.event_message(f"trial_{_verb(trial)}", _trial_news(after, trial)))
-        if before.state is not after.state or before.is_archived is not after.is_archived:
-            kind = "archived" if after.is_archived else str(after.state)
-            body = {"study": after.name, "reason": after.reason}
-            self._publish(messages.event_message(f"study_{kind}", body))
-        for message in messages.cleared(after) if after.is_archived else messages.retained(after, changed, now):
+        for message in news(before, after, event):
             self._publish(message)
         self._publish_devices()
 
@@ -559,31 +549,6 @@ def _set_aside(directory: Path, at: float) -> None:
     """Files of a study that the journal doesn't know must not be taken for results of a new one, nor be lost."""
     if directory.exists():
         directory.rename(directory.with_name(f"{directory.name}~{at:.0f}"))
-
-
-def _verb(trial: Trial) -> str:
-    if trial.state is TrialState.PENDING:
-        return str(trial.attempts[-1].outcome)  # an attempt was lost, the trial waits again
-    return {TrialState.RUNNING: "started"}.get(trial.state, str(trial.state))
-
-
-def _trial_news(study: Study, trial: Trial) -> dict[str, object]:
-    best = study.incumbent
-    return {
-        "study": study.name,
-        "trial": trial.id,
-        "attempt": len(trial.attempts),
-        "device": trial.attempts[-1].device if trial.attempts else None,
-        "value": trial.value,
-        "failure": None if trial.failure is None else str(trial.failure),
-        "message": trial.message or None,
-        "source": str(trial.source),
-        "note": trial.note,
-        "duration_s": trial.duration_s,
-        "best_trial": None if best is None else best.id,
-        "best_value": None if best is None else best.value,
-        "configuration": dict(trial.configuration),
-    }
 
 
 def _end_event(at: float, trial: int, attempt: int, outcome: Outcome, evidence: ExitEvidence, is_lost: bool) -> Event:

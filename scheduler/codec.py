@@ -17,7 +17,10 @@ from typing import Any, Union, cast, get_args, get_origin
 from cnnbo.scheduler.events import Event
 
 FORMAT_VERSION = 1
-"""Version of the journalled form of events; rises when an old reader would misread a new line."""
+"""Version of the journalled form of events; rises when an old reader would misread a new line.
+
+A new kind of event is no reason: a reader that doesn't know it refuses the line, and journals without it stay readable.
+"""
 
 
 def encode_event(event: Event) -> dict[str, object]:

@@ -128,6 +128,18 @@ class TrialFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class TrialsRetried:
+    """The user withdraws what ended trials came to: as if it had never been seen, and they run again.
+
+    Attributes:
+        trials: ids, at least one, none twice.
+    """
+
+    at: float
+    trials: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class StudyPaused:
     """The user wants nothing new to start; with `now`, running trials are stopped too."""
 
@@ -185,6 +197,7 @@ Event = (
     | TrialStarted
     | TrialCompleted
     | TrialFailed
+    | TrialsRetried
     | StudyPaused
     | StudyResumed
     | StudyCancelled

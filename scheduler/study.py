@@ -10,13 +10,14 @@ States of a trial:
   PENDING ───────────────▶ RUNNING ───────────────▶ COMPLETE
      ▲                        │ TrialFailed
      │  the machine's fault   ├──────────────────▶ FAILED      the configuration's fault, or three attempts lost
-     └────────────────────────┤
-                              └──────────────────▶ CANCELLED   the study was cancelled
+     ├────────────────────────┤
+     │                        └──────────────────▶ CANCELLED   the study was cancelled
+     │  TrialsRetried
+     └──── COMPLETE, FAILED                                    the user withdraws what it came to
 ```
 """
 
 import copy
-import math
 import operator
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
@@ -46,12 +47,15 @@ from cnnbo.scheduler.events import (
     TrialCompleted,
     TrialFailed,
     TrialsRequested,
+    TrialsRetried,
     TrialStarted,
 )
 from cnnbo.scheduler.insight import StudyInsight
 from cnnbo.scheduler.optimizers.base import History, Optimizer, Points, Source
+from cnnbo.scheduler.retrying import check_retry
 from cnnbo.scheduler.space import Point
 from cnnbo.scheduler.spec import StudySpec, fixed_differences, to_objective
+from cnnbo.scheduler.telling import failure_class, real_number, shown, why_not_tellable
 from cnnbo.scheduler.trial import CANCELLED, COMPLETE, MAX_LOST_ATTEMPTS, Attempt, Failure, Trial, TrialState
 
 EQUAL_CRASHES = 3
@@ -80,7 +84,7 @@ class StudyState(StrEnum):
 
     @property
     def is_ended(self) -> bool:
-        """Whether the study starts no trial ever again (unless it is given more evaluations)."""
+        """Whether the study starts no trial ever again (unless it is given more evaluations, or trials to retry)."""
         return self in (StudyState.FINISHED, StudyState.FAILED, StudyState.CANCELLED)
 
 
@@ -124,6 +128,7 @@ class Study:
         self.wall_clock_s = 0.0
         self.budget_limit: str | None = None
         self.hint: bytes | None = None
+        self._hint_knows: frozenset[int] = frozenset()  # trials whose ends the hint was fitted to
         self.insight: StudyInsight | None = None
         self._optimizer = optimizer
         self._trials: dict[int, Trial] = {}
@@ -188,7 +193,7 @@ class Study:
 
     @property
     def ready(self) -> tuple[Trial, ...]:
-        """Trials that wait for a device: retries first, then by id."""
+        """Trials that wait for a device: those that ran before first, then by id."""
         return tuple(sorted(self._in_state(TrialState.PENDING), key=lambda trial: (not trial.attempts, trial.id)))
 
     @property
@@ -252,11 +257,19 @@ class Study:
         """What the optimizer is handed: now, or at an earlier ask that is to be repeated.
 
         Args:
-            basis: the trials of an earlier ask, from its `PointsSuggested`; None = those of now.
+            basis: the trials of an earlier ask, from its `PointsSuggested`; None = those of now. If one of them was
+                retried since, its value of then is gone: repeat the ask on a `replay` of the events before the retry.
             hint: with a basis, what was handed back at that ask (`hint_in`).
+
+        Raises:
+            RequestError: the basis observed a trial that has no value now.
         """
         if basis is None:
             basis, hint = self.basis(), self.hint
+        if withdrawn := [i for i in basis.observed if self._trials[i].value is None]:
+            raise RequestError(
+                f"the value of trial {withdrawn[0]} that this ask knew was withdrawn; replay the events before that."
+            )
         objectives = [[self._objective(self._trials[trial_id])] for trial_id in basis.observed]
         return History(
             observed=self._points(basis.observed),
@@ -299,6 +312,10 @@ class Study:
                 self._check_start(event)
             case TrialCompleted() | TrialFailed():
                 self._check_end(event)
+            case TrialsRetried():
+                if not event.trials or len(set(event.trials)) < len(event.trials):
+                    raise self._invalid(event)
+                check_retry(self, event.trials)
             case StudyPaused():
                 if self.state is not StudyState.RUNNING and not (self.state is StudyState.PAUSED and event.now):
                     raise RequestError(f"study {self.name} is {self.state}; only a running study can be paused.")
@@ -381,6 +398,8 @@ class Study:
                 self._complete(event)
             case TrialFailed():
                 self._fail(event)
+            case TrialsRetried():
+                self._retry(event)
             case StudyPaused():
                 self.state, self.reason = StudyState.PAUSED, self.reason or "user"
                 self._asks.clear()
@@ -404,8 +423,14 @@ class Study:
 
     def _remember(self, event: Event) -> None:
         if isinstance(event, TrialStarted | TrialCompleted | TrialFailed):
-            past = (*self._log.get(event.trial, ()), type(event).__name__)
-            self._log[event.trial] = past[-_EVENTS_KEPT_PER_TRIAL:]
+            concerned: tuple[int, ...] = (event.trial,)
+        elif isinstance(event, TrialsRetried):
+            concerned = event.trials
+        else:
+            return
+        for trial_id in concerned:
+            past = (*self._log.get(trial_id, ()), type(event).__name__)
+            self._log[trial_id] = past[-_EVENTS_KEPT_PER_TRIAL:]
 
     def _add_start_trials(self) -> None:
         for configuration in self.spec.start[: self.spec.evaluations]:
@@ -435,8 +460,9 @@ class Study:
 
     def _take_suggestion(self, event: PointsSuggested) -> None:
         del self._asks[event.ask]
-        if event.hint is not None:
+        if event.hint is not None and event.hint != self.hint:
             self.hint = event.hint
+            self._hint_knows = self._hint_knows.union(event.observed, event.failed)
         # A fallback or a point of the design says nothing: what was believed before still stands.
         if (insight := StudyInsight.read(event.insight)) is not None:
             self.insight = insight.turned(self.spec.direction).following(self.insight)
@@ -492,6 +518,25 @@ class Study:
             self.state, self.reason = StudyState.PAUSED, "crashes"
             self._asks.clear()
 
+    def _retry(self, event: TrialsRetried) -> None:
+        for trial_id in event.trials:
+            self._trials[trial_id] = self._trials[trial_id].withdrawn()
+        # Nothing that is still to come may rest on what was withdrawn: neither the answer of an ask on its way, nor
+        # the fit that the next one would start from, nor the row of equal crashes, nor the advice to stop.
+        self._asks.clear()
+        if self._hint_knows.intersection(event.trials):
+            self.hint, self._hint_knows = None, frozenset()
+        self._crashes = ()
+        if self.insight is not None:
+            self.insight = replace(self.insight, asks_below_noise=0)
+        if self.state.is_ended or self._is_braked:
+            self.state, self.reason, self.ended_at = StudyState.RUNNING, None, None
+
+    @property
+    def _is_braked(self) -> bool:
+        """Whether equal crashes paused it."""
+        return self.state is StudyState.PAUSED and self.reason == "crashes"
+
     def _stop_running(self) -> list[Command]:
         return [StopTrial(trial.id, len(trial.attempts)) for trial in self.running]
 
@@ -504,8 +549,7 @@ class Study:
     def _end_if_done(self, at: float) -> None:
         if self.state is StudyState.CANCELLED and self.ended_at is None:
             self.ended_at = at
-        is_braked = self.state is StudyState.PAUSED and self.reason == "crashes"
-        if self.state.is_ended or self.running or self._asks or is_braked:
+        if self.state.is_ended or self.running or self._asks or self._is_braked:
             return
         reason = self._reason_to_end()
         if reason is None:
@@ -544,7 +588,7 @@ class Study:
         return self._trials[trial.id]
 
     def _why_not_running(self) -> str:
-        if self.state is StudyState.PAUSED and self.reason == "crashes":
+        if self._is_braked:
             crashes = f"is paused, for its last {EQUAL_CRASHES} crashes were equal ({self._crashes[-1] or 'crashed'})"
             return f"{crashes}; mend the cause, then: {_RESUME}"
         if self.state is StudyState.PAUSED:
@@ -625,12 +669,12 @@ class Study:
                 "tell(trial, failure='diverged')."
             )
         if told.state is not TrialState.RUNNING:
-            raise RequestError(f"trial {told.id} {_why_not_tellable(told)}")
+            raise RequestError(f"trial {told.id} {why_not_tellable(told)}")
         attempt = len(told.attempts)
         if failure is not None:
-            self._apply(TrialFailed(0.0, told.id, attempt, _failure_class(failure)))
+            self._apply(TrialFailed(0.0, told.id, attempt, failure_class(failure)))
             return
-        number = _real_number(value, told.id)
+        number = real_number(value, told.id)
         if np.isfinite(number):
             self._apply(TrialCompleted(0.0, told.id, attempt, number))
         else:
@@ -648,44 +692,9 @@ class Study:
         except TypeError:
             number = None
         if number is None or isinstance(trial, bool):
-            raise RequestError(f"tell takes a trial that ask() gave, or its number, not {_shown(trial)}.")
+            raise RequestError(f"tell takes a trial that ask() gave, or its number, not {shown(trial)}.")
         return self.trial(number)
 
     def _apply(self, event: Event) -> list[Command]:
         self.check(event)
         return self.handle(event)
-
-
-def _why_not_tellable(trial: Trial) -> str:
-    if trial.state is TrialState.PENDING:
-        return "is not running; ask() hands it out first."
-    if trial.state is TrialState.CANCELLED:
-        return "was cancelled with its study; nothing more is taken of it."
-    end = f"failure {trial.failure}" if trial.value is None else f"value {trial.value}"
-    return f"was told already ({end}), and that stands; ask() for another trial."
-
-
-def _failure_class(failure: object) -> Failure:
-    known = [str(member) for member in Failure]
-    if not isinstance(failure, str) or failure not in known:
-        raise RequestError(f"{_shown(failure)} is no failure class; use one of {', '.join(known)}.")
-    return Failure(failure)
-
-
-def _real_number(value: object, trial_id: int) -> float:
-    """A value as a float, NaN and infinities included; never by reading a text or counting a truth value."""
-    is_refused = isinstance(value, str | bytes | bool | np.bool_ | complex | np.complexfloating)
-    try:
-        if not is_refused and np.ndim(value) == 0:  # type: ignore[arg-type]
-            return float(value)  # type: ignore[arg-type]
-    except OverflowError:  # a whole number beyond any float
-        return math.inf
-    except (TypeError, ValueError):
-        pass  # said below
-    raise RequestError(f"trial {trial_id}: a value is one real number, not {_shown(value)}; nothing was told.")
-
-
-def _shown(value: object) -> str:
-    """A value for a sentence, short, with its type where that isn't plain."""
-    text = " ".join(repr(value).split())  # an array's rows stand on lines of their own
-    return f"{text if len(text) <= 40 else text[:39] + '…'} ({type(value).__name__})"

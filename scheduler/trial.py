@@ -1,7 +1,7 @@
 """One evaluation of one configuration, the attempts at it, and what became of them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from cnnbo.scheduler.optimizers.base import Source
@@ -12,7 +12,7 @@ MAX_LOST_ATTEMPTS = 3
 
 
 class TrialState(StrEnum):
-    """`pending → running → complete | failed | cancelled`; a lost attempt leads back to pending."""
+    """`pending → running → complete | failed | cancelled`; a lost attempt or the user's retry leads back to pending."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -22,7 +22,7 @@ class TrialState(StrEnum):
 
     @property
     def is_ended(self) -> bool:
-        """Whether nothing more happens to the trial."""
+        """Whether nothing more happens to the trial, unless the user wants it to run again."""
         return self in (TrialState.COMPLETE, TrialState.FAILED, TrialState.CANCELLED)
 
 
@@ -91,6 +91,7 @@ class Trial:
         attempts: all attempts, oldest first; the last one runs if and only if RUNNING.
         ask: the ask that proposed it; None for a start configuration.
         note: why the point is a fallback, or None.
+        earlier_attempts: how many of the attempts were made before the user's last retry; the first ones.
     """
 
     id: int
@@ -105,6 +106,7 @@ class Trial:
     attempts: tuple[Attempt, ...] = ()
     ask: int | None = None
     note: str | None = None
+    earlier_attempts: int = 0
 
     def __post_init__(self) -> None:
         if (self.value is not None) != (self.state is TrialState.COMPLETE):
@@ -114,8 +116,8 @@ class Trial:
 
     @property
     def lost_attempts(self) -> int:
-        """How many attempts the machine lost."""
-        return sum(attempt.is_lost for attempt in self.attempts)
+        """How many attempts the machine lost since the user's last retry: a mended machine deserves a fair chance."""
+        return sum(attempt.is_lost for attempt in self.attempts[self.earlier_attempts :])
 
     @property
     def duration_s(self) -> float | None:
@@ -126,3 +128,15 @@ class Trial:
     def is_evidence(self) -> bool:
         """Whether the trial failed because of its configuration, which the optimizer should learn."""
         return self.failure is not None and not self.failure.is_retried
+
+    def withdrawn(self) -> "Trial":
+        """This trial with nothing known of how it ended, waiting to run again; its attempts stay for the record."""
+        return replace(
+            self,
+            state=TrialState.PENDING,
+            value=None,
+            failure=None,
+            message="",
+            metrics={},
+            earlier_attempts=len(self.attempts),
+        )

@@ -145,7 +145,7 @@ class _Foreground:
         interrupted.cancel()
         if listening.done():
             listening.result()
-            code = await self._farewell(connection, report)
+            code = await self._farewell(connection, report, has_daemon=daemon is None)
         else:
             listening.cancel()
             code = await self._interrupted(connection, daemon, interrupted.result())
@@ -153,11 +153,11 @@ class _Foreground:
         await connection.close()
         return code
 
-    async def _farewell(self, connection: "Connection", report: "Report") -> int:
+    async def _farewell(self, connection: "Connection", report: "Report", has_daemon: bool) -> int:
         shown = await connection.request("show", study=self._spec.name)
         is_paused = shown["state"] == "paused"
         if is_paused:
-            self._tell_crashes(shown)
+            self._tell_crashes(shown, has_daemon)
         else:
             report.goodbye()
         self._print_final(shown)
@@ -170,11 +170,10 @@ class _Foreground:
         if others:
             self._say(f"{what}: {', '.join(others)}")
 
-    def _tell_crashes(self, shown: dict[str, Any]) -> None:
+    def _tell_crashes(self, shown: dict[str, Any], has_daemon: bool) -> None:
         from cnnbo.cli.report import crash_report
 
-        interpreter = self._spec.origin.python if self._spec.model is None else None
-        for line in crash_report(shown, shown["trials"], self._settings.state, interpreter):
+        for line in crash_report(shown, self._settings.state, has_daemon):
             print(line, file=sys.stderr)
 
     def _print_final(self, shown: dict[str, Any]) -> None:

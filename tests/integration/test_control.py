@@ -78,6 +78,35 @@ def test_a_senseless_study_never_gets_into_the_journal(change: dict[str, object]
     assert answers[1]["data"]["studies"] == []
 
 
+SENSELESS_RETRIES: list[tuple[dict[str, object], str]] = [
+    ({}, "names no study"),
+    ({"study": "nothing", "crashed": True}, "no study 'nothing'"),
+    ({"study": "s"}, "cnnbo retry s --crashed for all that crashed, or their numbers, like cnnbo retry s 3 7"),
+    ({"study": "s", "trials": [], "crashed": False}, "cnnbo retry s --crashed"),
+    ({"study": "s", "crashed": True}, "no trial of study s has crashed"),
+    ({"study": "s", "trials": 1}, "a list of whole numbers"),
+    ({"study": "s", "trials": "1"}, "a list of whole numbers"),
+    ({"study": "s", "trials": None}, "a list of whole numbers"),
+    ({"study": "s", "trials": [True]}, "a list of whole numbers"),
+    ({"study": "s", "trials": [1.0]}, "a list of whole numbers"),
+    ({"study": "s", "trials": [[1]]}, "a list of whole numbers"),
+    ({"study": "s", "trials": [1], "crashed": "yes"}, "true or false"),
+    ({"study": "s", "trials": [0]}, "has no trial 0"),
+    ({"study": "s", "trials": [-1, 9]}, "has no trial -1"),
+]
+
+
+def test_a_retry_that_makes_no_sense_is_answered_with_what_does(busy_box: Box) -> None:
+    """Clients are other people's; nothing half understood may withdraw a result."""
+    submit = {"verb": "submit", "args": {"spec": encode_value(SPEC) | {"name": "s"}}}
+    pause = {"verb": "pause", "args": {"study": "s"}}
+    retries = [{"verb": "retry", "args": args} for args, _ in SENSELESS_RETRIES]
+    _, _, *answers = speak(busy_box.state, *(json.dumps(line).encode() for line in (submit, pause, *retries)))
+    for (_, sentence), answer in zip(SENSELESS_RETRIES, answers, strict=True):
+        assert answer["status"] == "error" and sentence in answer["error"]
+        assert "a bug" not in answer["error"]
+
+
 def test_only_the_owner_can_knock(busy_box: Box) -> None:
     """Trials run as the daemon's user: whoever reaches the socket can run commands as that user."""
     assert (busy_box.state / "control.sock").stat().st_mode & 0o777 == 0o600

@@ -5,6 +5,7 @@ import os
 import signal
 import sqlite3
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +148,9 @@ def test_three_equal_crashes_stop_the_run_and_show_the_log(box: Box) -> None:
     done = box.run("run", study, "--devices", "cpu:1", "--no-mqtt", code=1)
     assert "3 trials crashed the same way" in done.stderr
     assert "  | no module named torch" in done.stderr
-    assert "cnnbo resume parabola" in done.stderr
+    assert f"They ran with {sys.executable}." in done.stderr
+    assert "cnnbo retry parabola --crashed" in done.stderr and "cnnbo resume" not in done.stderr
+    assert "cnnbo daemon" in done.stderr  # the run was its own daemon, and has ended
     assert box.json("show", "parabola")["reason"] == "crashes"
 
 

@@ -1,8 +1,11 @@
 """What `cnnbo run` prints, from the news it is told."""
 
+from pathlib import Path
 from typing import Any
 
-from cnnbo.cli.report import QUIET_S, Report
+import pytest
+
+from cnnbo.cli.report import QUIET_S, Report, crash_report
 
 STUDY: dict[str, Any] = {
     "name": "svhn", "state": "running", "reason": None, "evaluations": 80, "finished": 38, "running": 3, "failed": 4,
@@ -56,6 +59,32 @@ def test_a_lost_attempt_says_that_it_runs_again() -> None:
     """Nobody should wonder whether a trial was lost with its device."""
     [line] = told(news("interrupted", message="The daemon died while it ran."))
     assert line.endswith("interrupted: The daemon died while it ran. (runs again)")
+
+
+def test_a_retry_is_not_taken_for_an_end() -> None:
+    """It withdraws a result; the line of the result stands above it."""
+    assert told(news("retried")) == ["#7   runs again: what it came to was withdrawn"]
+
+
+@pytest.mark.parametrize(("has_daemon", "start"), [(True, ""), (False, " (start a daemon first: cnnbo daemon)")])
+def test_equal_crashes_are_told_with_their_log_and_what_to_type(has_daemon: bool, start: str, tmp_path: Path) -> None:
+    """Last words, interpreter, and a command that takes the crashes back instead of leaving them to be learned."""
+    log = tmp_path / "studies/svhn/trials/3/1/log"
+    log.parent.mkdir(parents=True)
+    log.write_text("Traceback\nModuleNotFoundError: No module named 'torch'\n")
+    trials = [
+        {"id": k, "failure": "crashed", "message": "exit status 1", "attempts": [{"ended": f"2026-01-01T00:00:0{k}Z"}]}
+        for k in (1, 2, 3)
+    ]
+    shown = STUDY | {"trials": trials, "python": "/opt/cnnbo/bin/python"}
+    assert crash_report(shown, tmp_path, has_daemon) == [
+        "svhn paused: 3 trials crashed the same way (exit status 1)",
+        "  | Traceback",
+        "  | ModuleNotFoundError: No module named 'torch'",
+        "They ran with /opt/cnnbo/bin/python.",
+        f"Mend the cause, then{start}:",
+        "cnnbo retry svhn --crashed     (whole log: cnnbo logs svhn 3)",
+    ]
 
 
 def test_a_fallback_is_visible() -> None:

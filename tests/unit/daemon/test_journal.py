@@ -1,5 +1,6 @@
 """The journal: nothing that was committed is lost, nothing is changed afterwards."""
 
+import shutil
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from cnnbo.scheduler.events import (
     StudyCreated,
     TrialCompleted,
     TrialsRequested,
+    TrialsRetried,
     TrialStarted,
 )
 from cnnbo.scheduler.optimizers.base import Source
@@ -21,6 +23,7 @@ from cnnbo.scheduler.space import FloatParameter, SearchSpace
 from cnnbo.scheduler.spec import StudySpec
 from cnnbo.scheduler.study import Study
 
+OLD_JOURNAL = Path(__file__).parents[2] / "data" / "journal_v1.sqlite"
 SPEC = StudySpec(SearchSpace((FloatParameter("x", 0.0, 1.0),)), name="digits", evaluations=9)
 COURSE: list[Event] = [
     TrialsRequested(2.0, 1),
@@ -157,6 +160,37 @@ async def test_a_full_disk_uses_the_reserve_and_then_waits(journal: Journal, tmp
     await journal.look_at_disk()
     assert not journal.is_full
     assert reserve.stat().st_size == RESERVE_BYTES
+
+
+async def test_a_journal_of_format_1_is_read_for_ever_and_goes_on(tmp_path: Path) -> None:
+    """Written before trials could be retried, with every kind of event there was."""
+    shutil.copyfile(OLD_JOURNAL, tmp_path / JOURNAL_NAME)
+    journal = Journal(tmp_path)
+    stored = {known.study.name: known for known in await journal.open()}
+    ends = {name: (str(known.study.state), known.study.reason) for name, known in stored.items()}
+    assert ends == {
+        "digits": ("finished", "budget"), "crashing": ("paused", "crashes"), "cancelled": ("cancelled", "user")
+    }  # fmt: skip
+    digits = stored["digits"].study
+    assert [trial.value for trial in digits.trials] == [0.91, 0.1 + 0.2, None, None, 0.925]
+    assert [attempt.outcome for attempt in digits.trial(2).attempts] == ["interrupted", "device_lost", "complete"]
+    assert (digits.hint, digits.is_archived, digits.spec.evaluations) == (b'{"format":1,"objective":[0.5]}', True, 6)
+    before = stored["crashing"].study
+    event = TrialsRetried(400.0, (1, 2, 3))
+    before.check(event)
+    after = before.copy()
+    after.handle(event)
+    await journal.append(stored["crashing"].key, event, before, after)
+    await journal.close()
+    again = {known.study.name: known.study for known in read_journal(tmp_path)[0]}["crashing"]
+    assert (again.state, again.trials) == ("running", after.trials)
+    with sqlite3.connect(tmp_path / JOURNAL_NAME) as db:
+        rows = set(db.execute("SELECT trial.state, failure, message FROM trial WHERE study = 2"))
+        assert (rows, db.execute("SELECT state, reason, finished FROM study WHERE id = 2").fetchone()) == (
+            {("pending", None, "")},
+            ("running", None, 0),
+        )
+    db.close()
 
 
 async def test_only_the_owner_can_read_a_journal(journal: Journal, tmp_path: Path) -> None:

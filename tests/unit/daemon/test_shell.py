@@ -19,7 +19,14 @@ from cnnbo.daemon.proposer import Proposer
 from cnnbo.daemon.shell import Pins, Shell
 from cnnbo.daemon.sinks.base import Message
 from cnnbo.scheduler.errors import RequestError
-from cnnbo.scheduler.events import StudyAmended, StudyCancelled, StudyCreated, StudyPaused, StudyResumed
+from cnnbo.scheduler.events import (
+    StudyAmended,
+    StudyCancelled,
+    StudyCreated,
+    StudyPaused,
+    StudyResumed,
+    TrialsRetried,
+)
 from cnnbo.scheduler.space import FloatParameter, SearchSpace
 from cnnbo.scheduler.spec import Budget, StudySpec
 from cnnbo.scheduler.study import Study
@@ -76,6 +83,14 @@ class Scene:
 
     async def submit(self, spec: StudySpec = SPEC) -> None:
         await self.shell.submit(spec.name, StudyCreated(1.0, spec))
+
+    async def end(self, trial: int, attempt: int, value: float | None) -> None:
+        """Let an attempt end with a value, or crash, and wait until that is known."""
+        launch = await self.executor.started(f"s/{trial}/{attempt}")
+        if value is not None:
+            await asyncio.to_thread(write_result, launch.directory, value)
+        self.executor.finish(launch.key, ExitEvidence(exit_code=0 if value is not None else 1))
+        await self.until(trial, TrialState.FAILED if value is None else TrialState.COMPLETE)
 
     async def until(self, trial: int, state: TrialState) -> None:
         """Wait for a state of a trial."""
@@ -175,6 +190,49 @@ async def test_pause_now_stops_trials_without_counting_them_as_lost(tmp_path: Pa
         assert [attempt.is_lost for trial in at.study.trials for attempt in trial.attempts] == [False, False]
         await at.shell.submit("s", StudyResumed(3.0))
         assert await at.executor.started("s/1/2")
+
+
+async def test_retried_trials_are_told_and_run_again_with_files_of_their_own(tmp_path: Path) -> None:
+    """Whoever listens must not keep a value that was withdrawn; what the first round left stays readable."""
+    async with scene(tmp_path) as at:
+        await at.submit()
+        for trial, value in ((1, 0.5), (2, None), (3, 0.7)):
+            await at.end(trial, 1, value)
+        await at.ears.until(lambda: at.study.state.is_ended)
+        at.ears.heard.clear()
+        await at.shell.submit("s", TrialsRetried(9.0, (2, 3)))
+        assert at.ears.events()[:3] == ["trial_retried", "trial_retried", "study_running"]
+        told = {message.topic: message.body for message in reversed(at.ears.heard) if message.topic != "event"}
+        assert [(told[f"study/s/trial/{n}"] or {})["state"] for n in (2, 3)] == ["pending", "pending"]
+        study = told["study/s"] or {}
+        assert (study["finished"], study["failed"], study["best_trial"], study["ended"]) == (1, 0, 1, None)
+        for trial in (2, 3):
+            await at.end(trial, 2, 0.9)
+        await at.ears.until(lambda: at.study.state.is_ended)
+        assert (at.study.state, at.study.incumbent and at.study.incumbent.id) == ("finished", 2)
+    kept = [(tmp_path / f"studies/s/trials/3/{attempt}/result.json").read_text() for attempt in (1, 2)]
+    assert kept == ['{"value": 0.7}', '{"value": 0.9}']
+    [stored], _ = await asyncio.to_thread(read_journal, tmp_path)
+    assert stored.study.trials == at.study.trials
+
+
+@pytest.mark.parametrize(("value", "found"), [(0.5, []), (None, ["weights"])])
+async def test_a_retry_goes_on_from_a_checkpoint_unless_the_training_was_over(
+    value: float | None, found: list[str], tmp_path: Path
+) -> None:
+    """A last checkpoint would give the withdrawn value again; hours before a crash need not be lost."""
+    async with scene(tmp_path) as at:
+        await at.submit()
+        first = await at.executor.started("s/1/1")
+        checkpoints = first.directory.parent / "checkpoints"
+        (checkpoints / "weights").write_text("trained")
+        await at.end(1, 1, value)
+        await at.shell.submit("s", TrialsRetried(9.0, (1,)))
+        at.executor.finish((await at.executor.started("s/2/1")).key, result={"value": 0.1})
+        await at.executor.started("s/1/2")
+        assert [path.name for path in checkpoints.iterdir()] == found
+        aside = checkpoints.with_name("checkpoints~1") / "weights"
+        assert aside.exists() is (value is not None)
 
 
 async def test_cancelling_one_study_leaves_the_others_alone(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from cnnbo.scheduler.events import (
     TrialCompleted,
     TrialFailed,
     TrialsRequested,
+    TrialsRetried,
     TrialStarted,
 )
 from cnnbo.scheduler.optimizers.base import Source
@@ -53,6 +54,7 @@ EVENTS: list[Event] = [
     TrialStarted(4.0, 1, 2, "GPU-1", "token"),
     TrialCompleted(5.0, 1, 2, 0.93, {"loss": 0.1}, {"exit_code": 0}),
     TrialFailed(5.0, 1, 2, Failure.DEVICE_LOST, "gone", {}, {"xid": 79}, False),
+    TrialsRetried(5.5, (1, 7)),
     StudyPaused(6.0, True),
     StudyResumed(6.0),
     StudyCancelled(6.0),
