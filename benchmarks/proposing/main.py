@@ -68,6 +68,7 @@ def run(
 
 @app.command()
 def asks(
+    # Not *.jsonl, as which the rows of runs are found.
     out: Annotated[Path, typer.Option(help="File of the timings.")] = ROWS / "idle" / "asks.json",
 ) -> None:
     """Time cnnbo's asks by number of observations and size of the batch, with nothing else running."""

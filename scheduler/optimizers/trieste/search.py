@@ -94,7 +94,7 @@ class AcquisitionSearch:
         self._compiled_values = tf.function(self._trace_values, input_signature=signature, autograph=False)
         self._compiled_slopes = tf.function(self._trace_slopes, input_signature=signature, autograph=False)
 
-    def candidates(self, anchors: Points, rng: np.random.Generator) -> "Candidates":
+    def candidates(self, anchors: Points, rng: np.random.Generator) -> Candidates:
         """Where the searches of one ask begin: a small space as a whole; else uniform points and what is near anchors.
 
         Args:
@@ -108,8 +108,8 @@ class AcquisitionSearch:
         return Candidates(self._snapped(np.concatenate([*near, uniform])), len(anchors))
 
     def best_new(
-        self, candidates: "Candidates", taken: TakenPoints, rng: np.random.Generator, effort: "Effort"
-    ) -> tuple[Points, "Candidates"]:
+        self, candidates: Candidates, taken: TakenPoints, rng: np.random.Generator, effort: Effort
+    ) -> tuple[Points, Candidates]:
         """The best point found that is not taken, canonical, shape (1, D); it is added to `taken`.
 
         Args:
