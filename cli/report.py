@@ -36,7 +36,7 @@ class Report:
         self._study = dict(shown)
         self._labels = {str(device["uuid"]): output.device_label(device) for device in devices}
         self._devices = devices
-        self._unused: dict[str, str] = {}  # why a device gets no trial, by UUID
+        self._unused: dict[str, str] = {}  # state of each device that gets no trial, by UUID
         self._say = say
         self._clock = clock
         self._last_line = clock()

@@ -1,7 +1,7 @@
 """The problems the proposers are compared on: a search space, a value to be minimised, noise, failures, durations.
 
-Written down before any proposer was run on them, and nothing in cnnbo is set by what comes out here. What the proposer
-is developed on is in `laboratory.py`.
+Written down before any proposer was run on them, and no constant of cnnbo is set by what comes out here; what was
+looked at all the same stands in docs/proposer.md. What the proposer is developed on is in `laboratory.py`.
 """
 
 import json

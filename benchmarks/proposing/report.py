@@ -415,6 +415,8 @@ of other seeds on these problems, not of other problems.
 - The problems are ours. They were written down before any method was run on them, but whoever writes both a
   tuner and its problems has habits. Two are classics (Hartmann's and Rosenbrock's functions), `svhn`
   interpolates real trainings, the others are made-up formulas.
+- They were not unseen: docs/proposer.md says what was looked at before the proposer was finished, and that its
+  surrogate of failures was worked on because of `memory`.
 - Durations are simulated; only their order matters here. What a method needs to think does not delay its
   trials, so that slow methods are not punished in the ranks; the ask times stand apart.
 - BoTorch is a library and not a tuner: what it does with a failure is our choice (the failed point counts as

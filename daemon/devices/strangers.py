@@ -59,7 +59,7 @@ class Strangers:
         return found
 
 
-def _user(process: DeviceProcess, ours: Iterable[int]) -> DeviceUser:
+def _user(process: DeviceProcess, ours: Collection[int]) -> DeviceUser:
     is_ours = process.pid in ours
     return DeviceUser(
         process.pid,
