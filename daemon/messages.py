@@ -67,6 +67,7 @@ def attempt_object(attempt: Attempt) -> dict[str, object]:
         "started": rfc3339(attempt.started),
         "ended": rfc3339(attempt.ended),
         "outcome": attempt.outcome,
+        "resumed": attempt.resumed,
     }
 
 
@@ -88,6 +89,7 @@ def trial_object(study: Study, trial: Trial, now: float) -> dict[str, object]:
         "message": trial.message or None,
         "note": trial.note,
         "metrics": {name: finite(value) for name, value in trial.metrics.items()},
+        "resumed": trial.resumed,
     }
 
 

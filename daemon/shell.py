@@ -554,9 +554,10 @@ def _set_aside(directory: Path, at: float) -> None:
 def _end_event(at: float, trial: int, attempt: int, outcome: Outcome, evidence: ExitEvidence, is_lost: bool) -> Event:
     facts = {key: value for key, value in asdict(evidence).items() if value is not None and messages.is_json(value)}
     if isinstance(outcome, Completed):
-        return TrialCompleted(at, trial, attempt, outcome.value, outcome.metrics, facts)
+        return TrialCompleted(at, trial, attempt, outcome.value, outcome.metrics, facts, resumed=outcome.resumed)
     failure = Failure(outcome.failure)
-    return TrialFailed(at, trial, attempt, failure, outcome.message, outcome.metrics, facts, is_lost)
+    message, metrics, resumed = outcome.message, outcome.metrics, outcome.resumed
+    return TrialFailed(at, trial, attempt, failure, message, metrics, facts, is_lost, resumed=resumed)
 
 
 def _last_change(directory: Path, default: float) -> float:

@@ -17,7 +17,7 @@ import os
 import signal
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +38,12 @@ class Completed:
     Attributes:
         value: the metric as reported, finite, in the user's direction.
         metrics: whatever else was reported, finite.
+        resumed: whether it went on from a checkpoint, as its result says.
     """
 
     value: float
     metrics: Mapping[str, float] = field(default_factory=dict)
+    resumed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +54,13 @@ class Failed:
         failure: why.
         message: a sentence for the user; equal for crashes of the same kind.
         metrics: whatever was reported nevertheless, finite.
+        resumed: whether it went on from a checkpoint, as its result says; without a result nobody knows.
     """
 
     failure: Failure
     message: str
     metrics: Mapping[str, float] = field(default_factory=dict)
+    resumed: bool = False
 
 
 Outcome = Completed | Failed
@@ -71,7 +75,7 @@ def judge(evidence: ExitEvidence, result: Mapping[str, Any] | None, pattern: boo
         pattern: whether the study finds the value in the output.
     """
     if result is not None and (outcome := _judge_result(result)):
-        return outcome
+        return replace(outcome, resumed=result.get("resumed") is True)
     if outcome := _judge_stop(evidence):
         return outcome
     if evidence.exit_code != 0:

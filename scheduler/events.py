@@ -98,7 +98,13 @@ class TrialStarted:
 
 @dataclass(frozen=True, slots=True)
 class TrialCompleted:
-    """An attempt ended with a value (the metric as reported, finite)."""
+    """An attempt ended with a value.
+
+    Attributes:
+        value: the metric as reported, finite.
+        evidence: what was seen, for people.
+        resumed: whether the attempt went on from a checkpoint.
+    """
 
     at: float
     trial: int
@@ -106,6 +112,7 @@ class TrialCompleted:
     value: float
     metrics: Mapping[str, float] = field(default_factory=dict)
     evidence: Mapping[str, object] = field(default_factory=dict)
+    resumed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +122,7 @@ class TrialFailed:
     Attributes:
         is_lost: for a failure that is retried, whether the attempt counts as lost; a pause or an orderly stop doesn't.
         evidence: what was seen, for people.
+        resumed: whether the attempt went on from a checkpoint, as far as it said.
     """
 
     at: float
@@ -125,6 +133,7 @@ class TrialFailed:
     metrics: Mapping[str, float] = field(default_factory=dict)
     evidence: Mapping[str, object] = field(default_factory=dict)
     is_lost: bool = True
+    resumed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -478,12 +478,15 @@ class Study:
         attempt = Attempt(event.attempt, event.device, event.at, token=event.token)
         self._trials[trial.id] = replace(trial, state=TrialState.RUNNING, attempts=(*trial.attempts, attempt))
 
-    def _end_attempt(self, trial: Trial, at: float, outcome: str, is_lost: bool = False) -> tuple[Attempt, ...]:
-        return (*trial.attempts[:-1], replace(trial.attempts[-1], ended=at, outcome=outcome, is_lost=is_lost))
+    def _end_attempt(
+        self, trial: Trial, event: TrialCompleted | TrialFailed, outcome: str, is_lost: bool = False
+    ) -> tuple[Attempt, ...]:
+        last = replace(trial.attempts[-1], ended=event.at, outcome=outcome, is_lost=is_lost, resumed=event.resumed)
+        return (*trial.attempts[:-1], last)
 
     def _complete(self, event: TrialCompleted) -> None:
         trial = self._trials[event.trial]
-        attempts = self._end_attempt(trial, event.at, COMPLETE)
+        attempts = self._end_attempt(trial, event, COMPLETE)
         self._crashes = ()
         self._trials[trial.id] = replace(
             trial, state=TrialState.COMPLETE, value=event.value, metrics=event.metrics, attempts=attempts, message=""
@@ -494,7 +497,7 @@ class Study:
         is_cancelled = self.state is StudyState.CANCELLED
         is_lost = event.failure.is_retried and event.is_lost and not is_cancelled
         outcome = CANCELLED if is_cancelled else str(event.failure)
-        attempts = self._end_attempt(trial, event.at, outcome, is_lost)
+        attempts = self._end_attempt(trial, event, outcome, is_lost)
         trial = replace(trial, attempts=attempts, message=event.message, metrics=event.metrics)
         if is_cancelled:
             trial = replace(trial, state=TrialState.CANCELLED)

@@ -58,6 +58,7 @@ class Attempt:
         outcome: `complete`, `cancelled` or a failure class; None while it runs.
         is_lost: whether it counts towards `MAX_LOST_ATTEMPTS`.
         token: random text that every process of the attempt carries in its environment.
+        resumed: whether it went on from a checkpoint, as it said at its end.
     """
 
     n: int
@@ -67,6 +68,7 @@ class Attempt:
     outcome: str | None = None
     is_lost: bool = False
     token: str = ""
+    resumed: bool = False
 
     @property
     def duration_s(self) -> float | None:
@@ -123,6 +125,11 @@ class Trial:
     def duration_s(self) -> float | None:
         """Seconds of the last attempt; None while it runs or before it started."""
         return self.attempts[-1].duration_s if self.attempts else None
+
+    @property
+    def resumed(self) -> bool:
+        """Whether the last attempt went on from a checkpoint: then its seconds are not those of the whole training."""
+        return bool(self.attempts) and self.attempts[-1].resumed
 
     @property
     def is_evidence(self) -> bool:

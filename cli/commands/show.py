@@ -148,6 +148,7 @@ def _print_trial(shown: dict[str, Any], trial: dict[str, Any], state: Path) -> N
         print(f"  {name}: {output.value(item)}")
     for attempt in trial["attempts"]:
         span = f"{output.local_time(attempt['started'])} to {output.local_time(attempt['ended'])}"
-        print(f"attempt {attempt['n']}  {attempt['device']}  {span}  {attempt['outcome'] or 'running'}")
+        origin = ", resumed from a checkpoint" if attempt.get("resumed") else ""
+        print(f"attempt {attempt['n']}  {attempt['device']}  {span}  {attempt['outcome'] or 'running'}{origin}")
     for line in tail(state, shown["name"], trial["id"], len(trial["attempts"]), LOG_LINES):
         print(f"  | {line}")

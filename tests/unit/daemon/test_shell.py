@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
@@ -233,6 +234,23 @@ async def test_a_retry_goes_on_from_a_checkpoint_unless_the_training_was_over(
         assert [path.name for path in checkpoints.iterdir()] == found
         aside = checkpoints.with_name("checkpoints~1") / "weights"
         assert aside.exists() is (value is not None)
+
+
+async def test_an_attempt_that_went_on_from_a_checkpoint_is_known_by_it(tmp_path: Path) -> None:
+    """Its seconds are not those of the whole training: told to everybody, and still known after a restart."""
+    async with scene(tmp_path) as at:
+        await at.submit()
+        results: list[dict[str, object]] = [{"value": 0.1}, {"value": 0.2}, {"failure": "diverged"}]
+        for trial, result in enumerate(results, start=1):
+            launch = await at.executor.started(f"s/{trial}/1")
+            at.executor.finish(launch.key, result=result | ({"resumed": True} if trial > 1 else {}))
+        await at.ears.until(lambda: "study_finished" in at.ears.events())
+        topics: dict[str, Any] = {message.topic: message.body for message in at.ears.heard}
+    [stored], _ = await asyncio.to_thread(read_journal, tmp_path)
+    for trial, resumed in ((1, False), (2, True), (3, True)):
+        assert [attempt.resumed for attempt in stored.study.trial(trial).attempts] == [resumed]
+        told = topics[f"study/s/trial/{trial}"]
+        assert (told["resumed"], [attempt["resumed"] for attempt in told["attempts"]]) == (resumed, [resumed])
 
 
 async def test_cancelling_one_study_leaves_the_others_alone(tmp_path: Path) -> None:

@@ -59,6 +59,14 @@ def test_a_result_without_a_number_is_a_crash(result: dict[str, Any]) -> None:
     assert '"value"' in outcome.message
 
 
+@pytest.mark.parametrize(("said", "resumed"), [(True, True), (False, False), (None, False), ("yes", False), (1, False)])
+def test_a_result_says_whether_it_went_on_from_a_checkpoint(said: object, resumed: bool) -> None:
+    """Its seconds are then not those of the whole training; anything but a plain `true` says nothing."""
+    assert judge(FINE, {"value": 0.5, "resumed": said}, pattern=False) == Completed(0.5, resumed=resumed)
+    told = {"failure": "diverged", "message": "why", "resumed": said}
+    assert judge(FINE, told, pattern=False) == Failed(Failure.DIVERGED, "why", resumed=resumed)
+
+
 def test_a_result_without_a_number_excuses_no_stop() -> None:
     """Half a result at a reboot is still a reboot."""
     assert failure_of(ExitEvidence(stopped_by="lifeline"), {}) is Failure.INTERRUPTED
