@@ -17,14 +17,17 @@ Standard library only: this is imported into training environments that are not 
 import json
 import math
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, SupportsFloat
 
+from cnnbo.models.files import replacing
+
 FailureKind = Literal["diverged", "out_of_memory"]
 """The failures that a script can know of: both say that the configuration is bad, not that the code is."""
+
+_is_resumed = False  # one process runs one attempt, so this is true of whatever it comes to
 
 # POSIX writes at most this many bytes to a pipe in one piece; a longer line could arrive torn.
 _ATOMIC_BYTES = 4096
@@ -92,6 +95,16 @@ def _finite(metrics: Mapping[str, SupportsFloat]) -> dict[str, float]:
     return {name: number for name, metric in metrics.items() if math.isfinite(number := float(metric))}
 
 
+def resumed() -> None:
+    """Tell that this attempt goes on from a checkpoint of an earlier one; call it once that has been restored.
+
+    `result` and `failure` say so from then on, and people see it beside the attempt: its seconds are not those of the
+    whole training.
+    """
+    global _is_resumed
+    _is_resumed = True
+
+
 def progress(
     *,
     step: int | None = None,
@@ -153,24 +166,10 @@ def failure(kind: FailureKind, message: str, **metrics: SupportsFloat) -> None:
     _leave({"failure": kind, "message": message, "metrics": _finite(metrics)})
 
 
-def _leave(told: Mapping[str, object]) -> None:
+def _leave(told: dict[str, object]) -> None:
     """Write the result file so that after any crash it is there as a whole or not at all."""
     target = os.environ.get("CNNBO_RESULT")
     if not target:
         return
-    folder = Path(target).parent
-    with tempfile.NamedTemporaryFile("w", dir=folder, prefix=".result-", delete=False, encoding="utf-8") as file:
-        json.dump(told, file)
-        file.flush()
-        os.fsync(file.fileno())
-    Path(file.name).rename(target)
-    _sync(folder)
-
-
-def _sync(folder: Path) -> None:
-    # The new name is on the disk only when its folder is.
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with replacing(Path(target)) as file:
+        file.write(json.dumps(told | ({"resumed": True} if _is_resumed else {})).encode())

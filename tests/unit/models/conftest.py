@@ -52,7 +52,9 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
         "CNNBO_RESULT": str(tmp_path / "result.json"),
         "CNNBO_PROGRESS_FD": str(writing),
     }
-    yield Desk(tmp_path, reading, environment)
+    desk = Desk(tmp_path, reading, environment)
+    desk.checkpoints.mkdir()
+    yield desk
     os.close(reading)
     os.close(writing)
 

@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +28,11 @@ class Desk:
     reading: int
     environment: Mapping[str, str]
 
+    @property
+    def checkpoints(self) -> Path:
+        """The folder for checkpoints."""
+        return self.folder / "checkpoints"
+
     def progress(self) -> list[dict[str, object]]:
         """The progress lines so far that were not read yet."""
         os.set_blocking(self.reading, False)
@@ -35,6 +41,15 @@ class Desk:
         except BlockingIOError:
             return []
         return [json.loads(line) for line in received.splitlines()]
+
+    def await_step(self, step: int) -> dict[str, Any]:
+        """Wait for the first progress line of that step or a later one, and return it."""
+        os.set_blocking(self.reading, True)
+        while True:
+            for line in os.read(self.reading, 1 << 20).splitlines():
+                told: dict[str, Any] = json.loads(line)
+                if told["step"] >= step:
+                    return told
 
     def result(self) -> dict[str, object]:
         """The result file."""

@@ -67,7 +67,7 @@ def test_a_result_is_a_value_with_metrics(told: Desk) -> None:
     """The form of the contract, and nothing but the result file is left behind."""
     report.result(0.93, val_loss=0.2, test=float("inf"))
     assert told.result() == {"value": 0.93, "metrics": {"val_loss": 0.2}}
-    assert [path.name for path in told.folder.iterdir()] == ["result.json"]
+    assert {path.name for path in told.folder.iterdir()} == {"checkpoints", "result.json"}
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("-inf")])
@@ -84,11 +84,23 @@ def test_a_failure_names_its_kind_and_keeps_metrics(told: Desk) -> None:
     assert told.result() == {"failure": "out_of_memory", "message": "too wide", "metrics": {"val_accuracy": 0.1}}
 
 
+def test_an_attempt_that_goes_on_says_so_in_its_result(desk: Desk) -> None:
+    """Said once, when the checkpoint was restored; whatever the attempt comes to then carries it."""
+    for end in ("result(0.5)", "failure('diverged', 'why')"):
+        left = []
+        for said in ("", "report.resumed(); "):
+            code = f"from cnnbo.models import report; {said}report.{end}"
+            subprocess.run([sys.executable, "-c", code], env=os.environ | desk.environment, check=True)
+            left.append(desk.result())
+        assert left[1] == left[0] | {"resumed": True}
+        assert "resumed" not in left[0]
+
+
 def test_alone_a_script_runs_and_reports_to_nobody(tmp_path: Path) -> None:
     """The same script runs without cnnbo; only asking for a trial says that there is none."""
     code = (
         "from cnnbo.models import report\n"
-        "report.progress(step=1, loss=2.0); report.result(1.0); report.failure('diverged', 'x')\n"
+        "report.resumed(); report.progress(step=1, loss=2.0); report.result(1.0); report.failure('diverged', 'x')\n"
         "try: report.trial()\n"
         "except RuntimeError as error: print(error)\n"
     )
