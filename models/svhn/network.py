@@ -2,9 +2,12 @@
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
 
 from cnnbo.models.svhn.chance import Score
 from cnnbo.models.svhn.data import RECORD_BYTES, Fold
@@ -74,21 +77,26 @@ class Hyperparameters:
         return cls(**configuration)
 
 
-def batches(fold: Fold, side: str, batch_size: int) -> Any:
+def batches(fold: Fold, side: str, batch_size: int, skipped: int = 0) -> Any:
     """A `tf.data.Dataset` of one side of the fold, in its fixed order, the last batch as small as it comes out.
 
     Args:
         fold: where the records are.
         side: `train` or `validation`.
         batch_size: records per element, >= 1.
+        skipped: how many batches to leave out at the front, which are not even read; >= 0, fewer than there are.
 
     Returns:
         pairs of images, uint8 (B, 32, 32, 3), and digits, int32 (B,).
     """
-    skipped = {"header_bytes": 0, "footer_bytes": fold.validation * RECORD_BYTES}
-    if side == "validation":
-        skipped = {"header_bytes": fold.train * RECORD_BYTES, "footer_bytes": 0}
-    records = tf.data.FixedLengthRecordDataset(str(fold.path), RECORD_BYTES, buffer_size=_READ_BUFFER_BYTES, **skipped)
+    before, behind = (0, fold.validation) if side == "train" else (fold.train, 0)
+    records = tf.data.FixedLengthRecordDataset(
+        str(fold.path),
+        RECORD_BYTES,
+        header_bytes=(before + skipped * batch_size) * RECORD_BYTES,
+        footer_bytes=behind * RECORD_BYTES,
+        buffer_size=_READ_BUFFER_BYTES,
+    )
     return records.batch(batch_size).map(_unpack).prefetch(2)
 
 
@@ -213,6 +221,15 @@ class Trainer(tf.Module):  # type: ignore[misc]
         self._variables = list(self.network.trainable_variables)
         self._optimizer = RMSProp(settings, self._variables)
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
+
+    def state(self) -> list[npt.NDArray[np.generic]]:
+        """Everything that training changes: weights, biases, the optimizer's slots and the step, in a fixed order."""
+        return [variable.numpy() for variable in self.variables]
+
+    def restore(self, state: Sequence[npt.NDArray[np.generic]]) -> None:
+        """Go on from what `state` gave in another process; network and seed must be the same."""
+        for variable, value in zip(self.variables, state, strict=True):
+            variable.assign(value)
 
     @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
     def train(self, iterator: Any, steps: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,11 +2,17 @@
 
 Trains on 80 % of train + extra and reports `val_accuracy`, the accuracy on the other 20 %. The same seed and
 configuration give the same value on the same machine with the same number of CPU threads; on a GPU, nearly.
+
+A training of several epochs leaves a checkpoint after each but the last, and any training does when it is asked to end
+(SIGTERM). The next attempt goes on from there and comes to the value and weights that it would have come to without
+the interruption, as far as they can be repeated at all: all randomness is a function of seed and step, and the order
+of the images is fixed.
 """
 
 import itertools
 import math
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +22,7 @@ from typing import Any, Final
 from cnnbo.models import report
 from cnnbo.models.registry import SVHN_CNN
 from cnnbo.models.svhn.chance import Score, check_steps, is_stuck, sample_size
+from cnnbo.models.svhn.checkpoint import Checkpoint, CheckpointFile
 from cnnbo.models.svhn.data import Fold, open_fold
 from cnnbo.models.svhn.network import Hyperparameters, Trainer, batches
 from cnnbo.scheduler.errors import ConfigurationError
@@ -38,16 +45,22 @@ class DivergedError(Exception):
         self.metrics = metrics
 
 
-def block_ends(steps: int, checks: frozenset[int], clock: Callable[[], float] = time.monotonic) -> Iterator[int]:
-    """Cut 1..`steps` into blocks that TensorFlow runs in one go; yields the last step of each.
+class StoppedError(Exception):
+    """The training was asked to end, and did after leaving a checkpoint."""
+
+
+def block_ends(
+    done: int, steps: int, halts: frozenset[int], clock: Callable[[], float] = time.monotonic
+) -> Iterator[int]:
+    """Cut the steps after `done` up to `steps` into blocks that TensorFlow runs in one go; yields the last of each.
 
     Blocks grow until one takes between half a second and a second, the pace of progress reports, and none reaches over
-    a check. The cuts depend on the clock, what is computed doesn't.
+    a halt, where there is something to do. The cuts depend on the clock, what is computed doesn't.
     """
-    done, size = 0, 1
+    size = 1
     while done < steps:
-        next_check = min((check for check in checks if check > done), default=steps)
-        end = min(done + size, next_check, steps)
+        next_halt = min((halt for halt in halts if halt > done), default=steps)
+        end = min(done + size, next_halt, steps)
         started = clock()
         yield end
         elapsed_s = clock() - started
@@ -59,33 +72,75 @@ def block_ends(steps: int, checks: frozenset[int], clock: Callable[[], float] = 
 
 
 class Run:
-    """One trial's training: the steps, the checks between them, the final score."""
+    """One trial's training: the steps, the checks and checkpoints between them, the final score.
+
+    Attributes:
+        begin: the step of an earlier attempt's checkpoint, after which the training goes on; 0 where there is none.
+        trainer: the network and its optimizer, as far as they are trained.
+    """
 
     def __init__(self, context: report.TrialContext, fold: Fold) -> None:
         self._context = context
+        self._fold = fold
         self._epochs = context.epochs or SVHN_CNN.epochs
-        batch_size = context.batch_size or SVHN_CNN.batch_size
-        self._steps_per_epoch = math.ceil(fold.train / batch_size)
+        self._batch_size = context.batch_size or SVHN_CNN.batch_size
+        self._steps_per_epoch = math.ceil(fold.train / self._batch_size)
         self._steps = self._epochs * self._steps_per_epoch
-        self._trainer = Trainer(Hyperparameters.of(context.configuration), context.seed)
-        self._training = batches(fold, "train", batch_size).repeat(self._epochs)
+        self.trainer = Trainer(Hyperparameters.of(context.configuration), context.seed)
         self._validation = batches(fold, "validation", _SCORING_BATCH)
         self._sample = batches(fold, "validation", sample_size(fold.validation)).take(1)
         self._checks: list[Score] = []
+        self.begin = 0
+        self._is_asked_to_stop = False
+        self._checkpoints = self._checkpoint_file()
+        self._restore()
+
+    def _checkpoint_file(self) -> CheckpointFile | None:
+        if self._context.checkpoint_dir is None:
+            return None
+        basis = {
+            "configuration": dict(self._context.configuration),
+            "seed": self._context.seed,
+            "epochs": self._epochs,
+            "batch_size": self._batch_size,
+            "data": self._fold.path.name,  # changes with the source files, their order and the fold
+        }
+        return CheckpointFile(self._context.checkpoint_dir, basis)
+
+    def _restore(self) -> None:
+        checkpoint = None if self._checkpoints is None else self._checkpoints.read()
+        if checkpoint is None:
+            return
+        self.trainer.restore(checkpoint.arrays)
+        self._checks = list(checkpoint.checks)
+        self.begin = checkpoint.step
+
+    def stop(self) -> None:
+        """Have the training end after the block of steps it is at; for a signal handler."""
+        self._is_asked_to_stop = True
 
     def train(self) -> Score:
         """Train to the end and score the validation side.
 
         Raises:
             DivergedError: the loss isn't finite any more, or the network sits at the majority class.
+            StoppedError: `stop` was called in time.
         """
         checks = check_steps(self._steps)
-        iterator = iter(self._training)
-        for begin, end in itertools.pairwise(itertools.chain([0], block_ends(self._steps, checks))):
+        epoch_ends = self._inner_epoch_ends()
+        iterator = iter(self._training())
+        for begin, end in itertools.pairwise(
+            itertools.chain([self.begin], block_ends(self.begin, self._steps, checks | epoch_ends))
+        ):
             self._advance(iterator, begin, end)
             if end in checks:
                 self._check(end)
-        score = self._trainer.score(self._validation)
+            is_last = self._is_asked_to_stop  # looked at once, for a signal may come between any two lines
+            if is_last or end in epoch_ends:
+                self._keep(end)
+            if is_last:
+                raise StoppedError(f"asked to end at step {end} of {self._steps}")
+        score = self.trainer.score(self._validation)
         if self._context.stop_at_chance and score.accuracy <= score.chance:
             raise DivergedError(
                 f"validation accuracy {score.accuracy:.4f} is no better than the most frequent digit's "
@@ -94,8 +149,28 @@ class Run:
             )
         return score
 
+    def forget(self) -> None:
+        """Remove the checkpoint, once what the training came to is on the disk."""
+        if self._checkpoints is not None:
+            self._checkpoints.remove()
+
+    def _inner_epoch_ends(self) -> frozenset[int]:
+        """After which steps a checkpoint is due: not after the last, behind which there is only the score."""
+        return frozenset(range(self._steps_per_epoch, self._steps, self._steps_per_epoch))
+
+    def _training(self) -> Any:
+        """The batches that are left."""
+        epochs_done, steps_done = divmod(self.begin, self._steps_per_epoch)
+        rest = batches(self._fold, "train", self._batch_size, skipped=steps_done)
+        whole = batches(self._fold, "train", self._batch_size)
+        return rest.concatenate(whole.repeat(max(0, self._epochs - epochs_done - 1)))
+
+    def _keep(self, step: int) -> None:
+        if self._checkpoints is not None:
+            self._checkpoints.write(Checkpoint(step, self._checks, self.trainer.state()))
+
     def _advance(self, iterator: Any, begin: int, end: int) -> None:
-        loss, accuracy = (float(x) for x in self._trainer.train(iterator, tf.constant(end - begin)))
+        loss, accuracy = (float(x) for x in self.trainer.train(iterator, tf.constant(end - begin)))
         if not math.isfinite(loss):
             raise DivergedError(f"the loss was {loss} between step {begin + 1} and step {end}")
         report.progress(
@@ -109,7 +184,7 @@ class Run:
         )
 
     def _check(self, step: int) -> None:
-        self._checks.append(self._trainer.score(self._sample))
+        self._checks.append(self.trainer.score(self._sample))
         if self._context.stop_at_chance and is_stuck(self._checks):
             raise DivergedError(
                 f"stuck at the majority class: at step {step} of {self._steps} every image still gets the same answer",
@@ -136,13 +211,24 @@ def main() -> int:
         return 78
     _use_the_machine()
     try:
-        score = Run(context, fold).train()
+        run = Run(context, fold)
+        signal.signal(signal.SIGTERM, lambda *_: run.stop())
+        if run.begin > 0:
+            print(f"goes on from the checkpoint of step {run.begin}", flush=True)
+            report.resumed()
+        score = run.train()
     except DivergedError as error:
         report.failure("diverged", str(error), **error.metrics)
     except tf.errors.ResourceExhaustedError as error:
+        # A checkpoint stays: whoever retries the trial on a bigger device need not lose what was trained.
         report.failure("out_of_memory", f"TensorFlow ran out of memory: {error.message.splitlines()[0]}")
+        return 0
+    except StoppedError as error:
+        print(error, file=sys.stderr)
+        return 128 + signal.SIGTERM  # as a shell would tell it
     else:
         report.result(score.accuracy, val_accuracy=score.accuracy)
+    run.forget()
     return 0
 
 

@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.tensorflow
 
 from cnnbo.models.svhn.synth import draw  # noqa: E402 - after the skip
-from cnnbo.models.svhn.train import DivergedError, Run, block_ends  # noqa: E402
+from cnnbo.models.svhn.train import DivergedError, Run, StoppedError, block_ends  # noqa: E402
 
 SMALL = {
     "filter1_width": 3,
@@ -50,24 +51,42 @@ def context(**changes: float) -> TrialContext:
     return TrialContext("digits", 1, 1, seed=5, configuration=SMALL | changes, epochs=1, batch_size=10)
 
 
-def run_trial(desk: Desk, folder: Path, **changes: float) -> subprocess.CompletedProcess[str]:
-    """Run a trial as the daemon would, on one core."""
-    desk.write_trial(configuration=SMALL | changes, epochs=1, batch_size=10, data_dir=str(folder), checkpoint_dir=None)
+def start(desk: Desk, *arguments: str) -> "subprocess.Popen[str]":
+    """Start Python at a desk as the daemon would, on one core."""
     core = min(os.sched_getaffinity(0))
-    return subprocess.run(
-        ["taskset", "-c", str(core), sys.executable, "-m", "cnnbo.models.svhn.train"],
+    return subprocess.Popen(
+        ["taskset", "-c", str(core), sys.executable, *arguments],
         env=os.environ | desk.environment,
         pass_fds=[int(desk.environment["CNNBO_PROGRESS_FD"])],
-        capture_output=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
     )
+
+
+TRAIN = ("-m", "cnnbo.models.svhn.train")
+
+
+def run_trial(desk: Desk, folder: Path, **changes: float) -> tuple[int, str]:
+    """Run a trial to its end; its exit status, and what it wrote to standard error."""
+    desk.write_trial(
+        configuration=SMALL | changes,
+        epochs=1,
+        batch_size=10,
+        data_dir=str(folder),
+        checkpoint_dir=str(desk.checkpoints),
+    )
+    with start(desk, *TRAIN) as trial:
+        _, stderr = trial.communicate()
+    return trial.returncode, stderr
 
 
 def test_a_trial_learns_and_can_be_repeated(desk: Desk, digits_folder: Path) -> None:
     """The whole contract in new processes: value, progress, a quiet log, and the same value for the same seed."""
-    done = run_trial(desk, digits_folder)
-    assert (done.returncode, done.stderr) == (0, "")
+    before = desk.checkpoints.stat().st_mtime_ns
+    assert run_trial(desk, digits_folder) == (0, "")
+    assert desk.checkpoints.stat().st_mtime_ns == before  # one epoch pays nothing for being able to go on
     value = desk.result()["value"]
     assert isinstance(value, float)
     assert value > 0.3
@@ -82,17 +101,68 @@ def test_a_trial_learns_and_can_be_repeated(desk: Desk, digits_folder: Path) -> 
 
 def test_a_network_that_does_not_fit_is_out_of_memory(desk: Desk, digits_folder: Path) -> None:
     """The optimizer must learn to stay away, so it is a failure of the configuration and no crash."""
-    done = run_trial(desk, digits_folder, filter2_depth=10**9)
-    assert done.returncode == 0
+    status, _ = run_trial(desk, digits_folder, filter2_depth=10**9)
+    assert status == 0
     assert desk.result()["failure"] == "out_of_memory"
 
 
 def test_bad_data_end_a_trial_with_one_line(desk: Desk, tmp_path: Path) -> None:
     """Data can vanish between preparing and training; the log then says so, without a traceback."""
-    done = run_trial(desk, tmp_path / "gone")
-    assert done.returncode == 78
-    assert len(done.stderr.splitlines()) == 1
-    assert "gone is not a folder" in done.stderr
+    status, stderr = run_trial(desk, tmp_path / "gone")
+    assert status == 78
+    assert len(stderr.splitlines()) == 1
+    assert "gone is not a folder" in stderr
+
+
+def test_a_stop_leaves_a_checkpoint_even_within_the_only_epoch(fold: Fold, tmp_path: Path) -> None:
+    """An epoch may take hours; afterwards the disk is as empty as before."""
+    told = replace(context(), batch_size=200, checkpoint_dir=tmp_path, stop_at_chance=False)
+    stopped = Run(told, fold)
+    stopped.stop()
+    with pytest.raises(StoppedError, match="asked to end at step 1 of 5"):
+        stopped.train()
+    goes_on = Run(told, fold)
+    goes_on.train()
+    assert (goes_on.begin, int(goes_on.trainer.step)) == (1, 5)
+    goes_on.forget()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_checkpoint_of_another_training_is_left_aside(
+    fold: Fold, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Going on from it would be neither this training nor the other."""
+    told = replace(context(), checkpoint_dir=tmp_path)
+    stopped = Run(told, fold)
+    stopped.stop()
+    with pytest.raises(StoppedError):
+        stopped.train()
+    others: dict[str, tuple[TrialContext, Fold]] = {
+        "seed": (replace(told, seed=6), fold),
+        "epochs": (replace(told, epochs=2), fold),
+        "batch_size": (replace(told, batch_size=20), fold),
+        "configuration": (replace(told, configuration=SMALL | {"decay": 0.6}), fold),
+        "data": (told, replace(fold, path=fold.path.with_name("fold-of-other-images.bin"))),
+    }
+    for named, (other, other_fold) in others.items():
+        assert Run(other, other_fold).begin == 0
+        assert f"is of another training (its {named} differ)" in capsys.readouterr().err
+    assert Run(told, fold).begin == 1
+
+
+def test_a_stop_keeps_what_the_checks_have_seen(fold: Fold, tmp_path: Path) -> None:
+    """A stuck network meets the rule at the same step, even if it is interrupted at every one."""
+    told = replace(context(learning_rate=0.3, momentum=0.9), batch_size=100, checkpoint_dir=tmp_path)
+    with pytest.raises(DivergedError, match="stuck at the majority class: at step") as undisturbed:
+        Run(replace(told, checkpoint_dir=None), fold).train()
+    end: Exception = StoppedError()
+    while isinstance(end, StoppedError):
+        run = Run(told, fold)
+        run.stop()
+        with pytest.raises((StoppedError, DivergedError)) as caught:
+            run.train()
+        end = caught.value
+    assert str(end) == str(undisturbed.value)
 
 
 def test_a_stuck_network_ends_early(fold: Fold) -> None:
@@ -121,6 +191,69 @@ def test_a_loss_that_leaves_the_numbers_ends_the_trial(fold: Fold) -> None:
         Run(replace(context(learning_rate=3e38), stop_at_chance=False), fold).train()
 
 
+# Runs the trial in a process of its own for each line it reads; one that is trained tells its weights and slots.
+# TensorFlow is imported once for all: that takes longer than what is to be seen here.
+ATTEMPTS = """
+import hashlib, os, sys
+from cnnbo.models.svhn import train
+
+class Telling(train.Run):
+    def train(self):
+        score = super().train()
+        print(*(hashlib.sha256(array.tobytes()).hexdigest() for array in self.trainer.state()), flush=True)
+        return score
+
+train.Run = Telling
+for _ in sys.stdin:
+    if (pid := os.fork()) == 0:
+        print(os.getpid(), flush=True)
+        os._exit(train.main())
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+"""
+
+
+def test_an_interrupted_training_comes_to_the_same_value_and_weights(desk: Desk, digits_folder: Path) -> None:
+    """Killed after an epoch, asked to end within the next: bit for bit what an undisturbed training comes to."""
+    told = {"configuration": SMALL, "epochs": 3, "batch_size": 10, "data_dir": str(digits_folder)}
+    desk.write_trial(**told, checkpoint_dir=str(desk.checkpoints))
+    with start(desk, "-c", ATTEMPTS) as attempts:
+
+        def says() -> str:
+            assert attempts.stdout is not None
+            return attempts.stdout.readline().rstrip()
+
+        def begin() -> int:
+            """Start an attempt; its pid."""
+            assert attempts.stdin is not None
+            print(file=attempts.stdin, flush=True)
+            return int(says())
+
+        killed = begin()
+        assert desk.await_step(101)["epoch"] == 2
+        os.kill(killed, signal.SIGKILL)
+        assert int(says()) == -signal.SIGKILL
+
+        stopped = begin()
+        assert says() == "goes on from the checkpoint of step 100"
+        os.kill(stopped, signal.SIGTERM)
+        assert int(says()) == 128 + signal.SIGTERM
+        assert not (desk.folder / "result.json").exists()
+
+        begin()
+        assert int(says().removeprefix("goes on from the checkpoint of step ")) > 100
+        weights_and_slots = says().split()
+        assert int(says()) == 0
+        interrupted = desk.result()
+        assert list(desk.checkpoints.iterdir()) == []
+
+        desk.write_trial(**told, checkpoint_dir=None)
+        begin()
+        assert says().split() == weights_and_slots
+        assert len(weights_and_slots) == 3 * 8 + 1  # eight variables with two slots each; the step
+        assert int(says()) == 0
+        assert interrupted == desk.result() | {"resumed": True}
+
+
 def ends_when_a_step_takes(step_s: float, steps: int, checks: frozenset[int]) -> list[int]:
     """The block ends of a machine on which every step takes the same time."""
     now = 0.0
@@ -128,7 +261,7 @@ def ends_when_a_step_takes(step_s: float, steps: int, checks: frozenset[int]) ->
     def clock() -> float:
         return now
 
-    ends, blocks = [0], block_ends(steps, checks, clock)
+    ends, blocks = [0], block_ends(0, steps, checks, clock)
     for end in blocks:
         now += step_s * (end - ends[-1])
         ends.append(end)
