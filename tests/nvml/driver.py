@@ -1,7 +1,13 @@
-"""NVIDIA devices for machines without any: builds `fake_nvml.c` and changes what it reports under running programs."""
+"""NVIDIA devices for machines without any: builds `fake_nvml.c` and changes what it reports under running programs.
+
+What it can play, all of it live: devices that are lost, need a reset, come back, are plugged in and out or cut into
+MIG instances; processes; heat and other reasons of low clocks; energy; memory errors; events; no driver, one that
+doesn't fit the library, a slow one. An old driver, without newer functions, is a library of its own.
+"""
 
 import os
 import subprocess
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
@@ -10,6 +16,12 @@ from typing import Any, Literal
 
 _SOURCE = Path(__file__).parent / "fake_nvml.c"
 _LIBRARY = "libnvidia-ml.so.1"
+
+SINGLE_BIT_ECC, DOUBLE_BIT_ECC, XID, MIG_CHANGE, UNAVAILABLE, RECOVERY_ACTION = 0x1, 0x2, 0x8, 0x100, 0x4000, 0x8000
+"""Types of events, NVML's bits."""
+
+_ALL_INSTANCES = 0xFFFFFFFF
+_EVENTS_KEPT = 64  # as many as the library reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +35,11 @@ class FakeProcess:
 
 @dataclass(frozen=True, slots=True)
 class FakeInstance:
-    """A MIG instance; memory in MiB."""
+    """A MIG instance; memory in MiB, and its numbers among the GPU's instances."""
 
     uuid: str
+    gpu_instance: int = 1
+    compute_instance: int = 0
     name: str = "NVIDIA A100-SXM4-40GB MIG 1g.5gb"
     memory_total_mib: int = 4864
     memory_used_mib: int = 12
@@ -38,8 +52,14 @@ class FakeGpu:
 
     Attributes:
         memory_reserved_mib: what the driver keeps for itself.
-        errors: what fails, with which NVML code: `memory`, `utilisation`, `temperature`, `power`, `processes`, `mig`,
-            `handle`, `uuid`, `name`, `pci`, or `device` for everything.
+        energy_mj: since the driver was loaded.
+        ecc_errors: memory errors that could not be corrected.
+        clocks_reasons: why its clocks are low, NVML's bits.
+        event_types: the events it can tell of, NVML's bits.
+        recovery_action: what the driver asks to do about it, NVML's number; 0 = nothing.
+        errors: what fails, with which NVML code: `memory`, `utilisation`, `temperature`, `power`, `energy`, `ecc`,
+            `clocks`, `fields`, `processes`, `mig`, `handle`, `index`, `uuid`, `name`, `pci`, `events` (which ones there
+            are), `register` (for events), or `device` for everything.
         instances: MIG instances, None = an empty place; MIG is on unless this is None.
     """
 
@@ -52,6 +72,11 @@ class FakeGpu:
     utilisation_percent: int = 0
     temperature_c: int = 35
     power_mw: int = 70_000
+    energy_mj: int = 0
+    ecc_errors: int = 0
+    clocks_reasons: int = 0
+    event_types: int = SINGLE_BIT_ECC | DOUBLE_BIT_ECC | XID | MIG_CHANGE | UNAVAILABLE | RECOVERY_ACTION
+    recovery_action: int = 0
     processes: tuple[FakeProcess, ...] = ()
     errors: dict[str, int] = field(default_factory=dict)
     instances: tuple[FakeInstance | None, ...] | None = None
@@ -89,6 +114,10 @@ class FakeDriver:
         self._library = library
         self._state = state
         self._error = 0
+        self._wait_error = 0
+        self._slow_ms = 0
+        self._serials = count(1)
+        self._events: deque[str] = deque(maxlen=_EVENTS_KEPT)
         self._gpus = {gpu.uuid: gpu for gpu in gpus}
         self._numbers = count(1)
         self._handles: dict[str, int] = {}
@@ -127,8 +156,51 @@ class FakeDriver:
         self._error = code
         self._write()
 
+    def fail_waiting(self, code: int) -> None:
+        """Let waiting for events fail with an NVML code, and nothing else; 0 ends it."""
+        self._wait_error = code
+        self._write()
+
+    def slow_down(self, milliseconds: int) -> None:
+        """Let every call take so much longer; 0 ends it."""
+        self._slow_ms = milliseconds
+        self._write()
+
+    def xid(
+        self, uuid: str | None, number: int, gpu_instance: int | None = None, compute_instance: int | None = None
+    ) -> None:
+        """Report an XID of a GPU to those who wait for events.
+
+        Args:
+            uuid: the GPU; None = one whose UUID can't be read any more.
+            number: NVIDIA's number.
+            gpu_instance: the GPU instance it is about; None = all.
+            compute_instance: the compute instance in it; None = all.
+        """
+        self.event(uuid, XID, number, gpu_instance, compute_instance)
+
+    def double_bit_ecc(self, uuid: str) -> None:
+        """Report a memory error that could not be corrected, and count it."""
+        self._gpus[uuid] = replace(self._gpus[uuid], ecc_errors=self._gpus[uuid].ecc_errors + 1)
+        self.event(uuid, DOUBLE_BIT_ECC)
+
+    def event(
+        self,
+        uuid: str | None,
+        kind: int,
+        data: int = 0,
+        gpu_instance: int | None = None,
+        compute_instance: int | None = None,
+    ) -> None:
+        """Report an event of any type, NVML's bit; else as `xid`."""
+        handle = 0 if uuid is None else self._handle(uuid)
+        places = (_ALL_INSTANCES if place is None else place for place in (gpu_instance, compute_instance))
+        self._events.append(" ".join(map(str, ("event", next(self._serials), handle, kind, data, *places))))
+        self._write()
+
     def _write(self) -> None:
-        lines = [f"error library {self._error}", "driver 570.133.20"]
+        lines = [f"error library {self._error}", f"error wait {self._wait_error}", f"slow {self._slow_ms}"]
+        lines += ["driver 570.133.20", *self._events]
         for gpu in self._gpus.values():
             lines += self._gpu_lines(gpu)
         unfinished = self._state.with_suffix(".new")
@@ -148,6 +220,11 @@ class FakeDriver:
         yield f"utilisation {gpu.utilisation_percent}"
         yield f"temperature {gpu.temperature_c}"
         yield f"power {gpu.power_mw}"
+        yield f"energy {gpu.energy_mj}"
+        yield f"ecc {gpu.ecc_errors}"
+        yield f"clocks {gpu.clocks_reasons}"
+        yield f"events {gpu.event_types}"
+        yield f"recovery {gpu.recovery_action}"
         yield f"mig {int(gpu.instances is not None)}"
         yield from _process_lines(gpu.processes)
         yield from (f"error {call} {code}" for call, code in gpu.errors.items())
@@ -156,9 +233,10 @@ class FakeDriver:
 
     def _instance_lines(self, instance: FakeInstance | None) -> Iterator[str]:
         if instance is None:
-            yield "instance 0 -"
+            yield "instance 0 - 0 0"
             return
-        yield f"instance {self._handle(instance.uuid)} {instance.uuid}"
+        numbers = f"{instance.gpu_instance} {instance.compute_instance}"
+        yield f"instance {self._handle(instance.uuid)} {instance.uuid} {numbers}"
         yield f"name {instance.name}"
         yield f"memory {instance.memory_total_mib} 0 {instance.memory_used_mib}"
         yield from _process_lines(instance.processes)
