@@ -62,6 +62,10 @@ class Sample:
         power_w: watts drawn now.
         processes: who uses it, as far as the driver says.
         fault: why no trial may start on it, as a sentence; None while it is well.
+        is_broken: whether the fault is the device's own, so that it stays out of use until an operator returns it; else
+            the fault ends when the driver answers again. Only meaningful with `fault`.
+        energy_j: joules it took since its driver was loaded.
+        slowdown: why its hardware runs slower now than it could, as a sentence; None while it doesn't.
     """
 
     memory_used_mib: float | None = None
@@ -71,13 +75,23 @@ class Sample:
     power_w: float | None = None
     processes: tuple[DeviceProcess, ...] = ()
     fault: str | None = None
+    is_broken: bool = False
+    energy_j: float | None = None
+    slowdown: str | None = None
 
 
 class DeviceBackend(Protocol):
     """Finds and reads one kind of device. Every method may block; all are called from one and the same thread."""
 
+    @property
+    def unreadable(self) -> Sequence[str]:
+        """A sentence for each device that the last discovery had to leave out, as nothing tells which one it is."""
+
     def discover(self) -> Sequence[Device]:
         """The devices that are there now, by rising index.
+
+        It may be called again at any time: new devices are added, and one that vanished is listed no longer but stays
+        in the samples, with a fault.
 
         Raises:
             ConfigurationError: the devices asked for don't exist, or their driver can't be used.

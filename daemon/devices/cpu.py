@@ -34,6 +34,8 @@ class CpuBackend:
         proc: where the kernel's figures are read.
     """
 
+    unreadable: Sequence[str] = ()
+
     def __init__(self, slots: int = 1, cores: Sequence[int] | None = None, proc: Path = Path("/proc")) -> None:
         self._slots = slots
         self._cores = tuple(sorted(os.sched_getaffinity(0))) if cores is None else tuple(cores)

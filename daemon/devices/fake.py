@@ -21,6 +21,8 @@ class FakeBackend:
         count: how many devices there are.
     """
 
+    unreadable: Sequence[str] = ()
+
     def __init__(self, count: int = 3) -> None:
         self._all = tuple(_device(index) for index in range(count))
         self._known: tuple[str, ...] = ()

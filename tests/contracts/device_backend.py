@@ -47,6 +47,11 @@ class DeviceBackendContract:
             if sample.memory_used_mib is not None and sample.memory_total_mib is not None:
                 assert 0 <= sample.memory_used_mib <= sample.memory_total_mib
 
+    def test_well_devices_are_all_readable(self, backend: DeviceBackend) -> None:
+        """What couldn't be read is told to the user beside the devices."""
+        backend.discover()
+        assert list(backend.unreadable) == []
+
     def test_closing_forgets_the_devices(self, backend: DeviceBackend) -> None:
         """A driver that was let go must not be opened again by a late reading."""
         backend.discover()
@@ -88,3 +93,4 @@ class VanishingDeviceContract(DeviceBackendContract):
         assert backend.sample()[first.uuid].fault
         restore(first.uuid)
         assert backend.sample()[first.uuid].fault is None
+        assert first.uuid in {device.uuid for device in backend.discover()}

@@ -398,7 +398,8 @@ int nvmlDeviceGetPowerUsage(void *handle, unsigned *milliwatts) {
 
 int nvmlDeviceGetTotalEnergyConsumption(void *handle, unsigned long long *millijoules) {
     struct gpu *gpu;
-    int failed = enter_whole(handle, "energy", &gpu);
+    struct unit *unit;
+    int failed = enter(handle, "energy", &gpu, &unit); /* an instance tells its GPU's: the worst it could do to us */
     if (!failed) *millijoules = gpu->energy;
     return failed;
 }

@@ -2,14 +2,48 @@
 
 import ctypes
 import os
-from collections.abc import Callable
+import shutil
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pynvml
 import pytest
 from tests.nvml.driver import FakeDriver, build_library, gpus
 
+from cnnbo.daemon.devices.nvml import NvmlBackend
+
 Meet = Callable[[FakeDriver, Path], None]
+
+
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Sessions:
+    """What the loaded library tells of those who use it."""
+
+    @property
+    def number(self) -> int:
+        """How many sessions are open."""
+        return int(pynvml.nvmlLib.fake_sessions())
+
+    @property
+    def endings(self) -> int:
+        """How often the last one was closed."""
+        return int(pynvml.nvmlLib.fake_endings())
+
+    def await_waiting(self) -> None:
+        """Return when a thread waits for events."""
+        deadline = time.monotonic() + 60
+        while not pynvml.nvmlLib.fake_waiting():
+            assert time.monotonic() < deadline
+            time.sleep(0.005)  # the library offers no other way
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +78,8 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Meet:
 def driver(plain_libraries: dict[str, Path], load: Meet, tmp_path: Path) -> FakeDriver:
     """A driver with three GPUs that this process meets."""
     driver = FakeDriver(plain_libraries["new"].parent, tmp_path / "state", gpus(3))
-    load(driver, plain_libraries["new"])
+    # A copy has counters of its own, which what other tests left open doesn't count in.
+    load(driver, Path(shutil.copy(plain_libraries["new"], tmp_path)))
     return driver
 
 
@@ -54,3 +89,21 @@ def old_driver(plain_libraries: dict[str, Path], load: Meet, tmp_path: Path) -> 
     driver = FakeDriver(plain_libraries["old"].parent, tmp_path / "state", gpus(3))
     load(driver, plain_libraries["old"])
     return driver
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def sessions(driver: FakeDriver) -> Sessions:
+    return Sessions()
+
+
+@pytest.fixture
+def backend(driver: FakeDriver, clock: Clock) -> Iterator[NvmlBackend]:
+    """The three GPUs; the driver is opened anew, and its events waited for again, as this clock says."""
+    backend = NvmlBackend(clock=clock)
+    yield backend
+    backend.close()

@@ -13,6 +13,7 @@ import pynvml
 import pytest
 from tests.contracts.device_backend import VanishingDeviceContract
 from tests.nvml.driver import FakeDriver, FakeGpu, FakeInstance, FakeProcess, gpus
+from tests.unit.daemon.devices.conftest import Clock, Sessions
 
 from cnnbo.daemon.devices.base import Device, DeviceKind, DeviceProcess, Sample
 from cnnbo.daemon.devices.nvml import NvmlBackend
@@ -23,28 +24,7 @@ pytestmark = pytest.mark.gcc
 NOT_SUPPORTED, NO_PERMISSION, NOT_FOUND, UNKNOWN = 3, 4, 6, 999
 FIRST, SECOND, THIRD = (gpu.uuid for gpu in gpus(3))
 SLICE = FakeInstance("MIG-b1b1b1b1-0000-0000-0000-000000000001")
-OTHER_SLICE = FakeInstance("MIG-b2b2b2b2-0000-0000-0000-000000000002", memory_used_mib=700)
-
-
-class Clock:
-    """Seconds that pass when a test says so."""
-
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def backend(driver: FakeDriver, clock: Clock) -> Iterator[NvmlBackend]:
-    backend = NvmlBackend(clock=clock)
-    yield backend
-    backend.close()
+OTHER_SLICE = FakeInstance("MIG-b2b2b2b2-0000-0000-0000-000000000002", gpu_instance=2, memory_used_mib=700)
 
 
 class TestNvmlBackend(VanishingDeviceContract):
@@ -110,8 +90,9 @@ def test_reads_every_figure_in_its_unit(driver: FakeDriver, backend: NvmlBackend
         utilisation_percent=97,
         temperature_c=71,
         power_mw=312_500,
+        energy_mj=9_000_250,
     )
-    assert sample_of(backend, FIRST) == Sample(1024.0, 81559.0, 97.0, 71.0, 312.5)
+    assert sample_of(backend, FIRST) == Sample(1024.0, 81559.0, 97.0, 71.0, 312.5, energy_j=9000.25)
 
 
 def test_sees_changes_at_the_next_sample(driver: FakeDriver, backend: NvmlBackend) -> None:
@@ -148,7 +129,14 @@ def test_old_driver_tells_the_same(old_driver: FakeDriver) -> None:
 
 @pytest.mark.parametrize("code", [NOT_SUPPORTED, NO_PERMISSION, UNKNOWN])
 @pytest.mark.parametrize(
-    ("call", "field"), [("utilisation", "utilisation_percent"), ("temperature", "temperature_c"), ("power", "power_w")]
+    ("call", "field"),
+    [
+        ("utilisation", "utilisation_percent"),
+        ("temperature", "temperature_c"),
+        ("power", "power_w"),
+        ("energy", "energy_j"),
+        ("clocks", "slowdown"),
+    ],
 )
 def test_a_figure_a_card_does_not_tell_is_none(
     driver: FakeDriver, backend: NvmlBackend, call: str, field: str, code: int
@@ -169,21 +157,59 @@ def test_memory_that_is_not_told_is_no_fault(driver: FakeDriver, backend: NvmlBa
     assert sample.fault is None
 
 
+IDLE, APPLICATION_CLOCKS, POWER_CAP, HW_SLOWDOWN, SYNC_BOOST = 0x1, 0x2, 0x4, 0x8, 0x10
+SW_THERMAL, HW_THERMAL, POWER_BRAKE, DISPLAY = 0x20, 0x40, 0x80, 0x100
+
+
+@pytest.mark.parametrize(
+    ("bits", "why"),
+    [
+        (SW_THERMAL, "it is too hot (software thermal slowdown)"),
+        (HW_THERMAL | HW_SLOWDOWN, "it is far too hot (hardware thermal slowdown)"),
+        (POWER_BRAKE | HW_SLOWDOWN | POWER_CAP, "the power supply asks for it (hardware power brake)"),
+        (HW_SLOWDOWN, "heat, the power supply or a fast change of load (hardware slowdown)"),
+    ],
+)
+def test_a_device_that_its_hardware_slows_down_says_why(
+    driver: FakeDriver, backend: NvmlBackend, bits: int, why: str
+) -> None:
+    """Trials take longer than their timeout was made for, and somebody should look at the fans."""
+    driver.change(FIRST, clocks_reasons=bits)
+    assert sample_of(backend, FIRST).slowdown == f"It runs slower than it could: {why}."
+
+
+def test_low_clocks_by_choice_are_no_slowdown(driver: FakeDriver, backend: NvmlBackend) -> None:
+    """Idle clocks are low, and so are those of a device whose owner limited its power."""
+    driver.change(FIRST, clocks_reasons=IDLE | APPLICATION_CLOCKS | POWER_CAP | SYNC_BOOST | DISPLAY)
+    assert sample_of(backend, FIRST).slowdown is None
+
+
+def test_old_driver_tells_of_a_slowdown_too(old_driver: FakeDriver) -> None:
+    """The question has another name in drivers before 535."""
+    old_driver.change(FIRST, clocks_reasons=HW_THERMAL)
+    backend = NvmlBackend()
+    slowdown = sample_of(backend, FIRST).slowdown
+    backend.close()
+    assert slowdown is not None
+
+
 # ---- faults ----
 
 
 @pytest.mark.parametrize(
-    ("errors", "remedy"),
+    ("errors", "remedy", "is_broken"),
     [
-        ({"device": 15}, "fallen off the bus"),
-        ({"device": 16}, "nvidia-smi --gpu-reset"),
-        ({"power": 15}, "fallen off the bus"),
-        ({"memory": UNKNOWN}, "restart the container"),
-        ({"memory": NO_PERMISSION}, "/dev/nvidia*"),
+        ({"device": 15}, "fallen off the bus", True),
+        ({"device": 16}, "nvidia-smi --gpu-reset", True),
+        ({"power": 15}, "fallen off the bus", True),
+        ({"memory": UNKNOWN}, "restart the container", False),
+        ({"memory": NO_PERMISSION}, "/dev/nvidia*", False),
     ],
 )
-def test_a_fault_says_what_to_do(driver: FakeDriver, backend: NvmlBackend, errors: dict[str, int], remedy: str) -> None:
-    """The sentence becomes the reason in lists, topics and mails."""
+def test_a_fault_says_what_to_do(
+    driver: FakeDriver, backend: NvmlBackend, errors: dict[str, int], remedy: str, is_broken: bool
+) -> None:
+    """The sentence becomes the reason in lists, topics and mails; a broken device waits for its operator."""
     backend.discover()
     driver.change(SECOND, errors=errors)
     samples = backend.sample()
@@ -192,7 +218,22 @@ def test_a_fault_says_what_to_do(driver: FakeDriver, backend: NvmlBackend, error
     assert remedy in fault
     assert fault[0].isupper()
     assert fault.endswith(".")
+    assert samples[SECOND].is_broken is is_broken
     assert samples[FIRST].fault is None
+
+
+@pytest.mark.parametrize(
+    ("code", "remedy"), [(9, "modprobe nvidia"), (18, "reload the nvidia kernel modules"), (UNKNOWN, "container")]
+)
+def test_a_driver_that_breaks_down_says_what_to_do(
+    driver: FakeDriver, backend: NvmlBackend, code: int, remedy: str
+) -> None:
+    """It is no device's own fault: all are used again when the driver answers."""
+    backend.discover()
+    driver.fail(code)
+    for sample in backend.sample().values():
+        assert sample.fault is not None and remedy in sample.fault
+        assert not sample.is_broken
 
 
 def test_a_device_is_looked_up_again_by_uuid_after_a_loss(driver: FakeDriver, backend: NvmlBackend) -> None:
@@ -232,17 +273,44 @@ def openings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return opened
 
 
-def test_a_broken_driver_is_opened_again_but_not_every_time(
+def test_a_broken_driver_is_opened_again_and_less_and_less_often(
     driver: FakeDriver, backend: NvmlBackend, clock: Clock, openings: list[str]
 ) -> None:
     """A container gets its devices back by that alone; but opening takes seconds on a large box."""
     backend.discover()
     driver.fail(UNKNOWN)
-    assert (faults(backend), faults(backend), len(openings)) == (3, 3, 1)
-    clock.now += 60
-    assert (faults(backend), faults(backend), len(openings)) == (3, 3, 2)
+    faults(backend)
+    waits = []
+    for _ in range(7):
+        before, began = len(openings), clock.now
+        while len(openings) == before:
+            clock.now += 10
+            assert faults(backend) == 3
+        waits.append(clock.now - began)
+    assert waits == [10, 20, 40, 80, 160, 300, 300]
     driver.fail(0)
-    assert (faults(backend), faults(backend), len(openings)) == (0, 0, 3)
+    clock.now += 300
+    assert faults(backend) == 0
+    driver.fail(UNKNOWN)
+    assert faults(backend) == 3
+    clock.now += 10
+    before = len(openings)
+    assert (faults(backend), len(openings) - before) == (3, 1)
+
+
+def test_opening_the_driver_again_ends_the_broken_session(
+    driver: FakeDriver, backend: NvmlBackend, clock: Clock, sessions: Sessions
+) -> None:
+    """Sessions are counted: with another one open, the driver's library would keep all that it had learnt."""
+    backend.discover()
+    driver.fail(UNKNOWN)
+    faults(backend)
+    clock.now += 10
+    faults(backend)
+    assert (sessions.number, sessions.endings) == (0, 1)
+    driver.fail(0)
+    clock.now += 20
+    assert (faults(backend), sessions.number, sessions.endings) == (0, 1, 1)
 
 
 @pytest.mark.usefixtures("driver")
@@ -287,7 +355,40 @@ def test_a_dead_gpu_does_not_hide_the_others(
     driver.lose(SECOND)
     with caplog.at_level(logging.WARNING):
         assert uuids(backend) == [FIRST, THIRD]
-    assert "NVIDIA device 1 is left out" in caplog.text
+        assert uuids(backend) == [FIRST, THIRD]
+    assert caplog.text.count("NVIDIA device 1 is left out") == 1
+    (sentence,) = backend.unreadable
+    assert sentence.startswith("NVIDIA device 1 is left out: it has fallen off the bus; ")
+    assert sentence.endswith(".")
+    driver.restore(SECOND)
+    assert uuids(backend) == [FIRST, SECOND, THIRD]
+    assert not backend.unreadable
+
+
+def test_a_dead_gpu_that_tells_its_uuid_is_a_device_with_a_fault(driver: FakeDriver, backend: NvmlBackend) -> None:
+    """It then stands in every list by its name, with the reason, instead of missing there."""
+    driver.change(SECOND, errors=dict.fromkeys(("name", "mig", "memory"), 16))
+    assert uuids(backend) == [FIRST, SECOND, THIRD]
+    assert backend.sample()[SECOND].fault
+    assert not backend.unreadable
+
+
+def test_a_known_device_that_dies_is_told_by_its_samples_alone(driver: FakeDriver, backend: NvmlBackend) -> None:
+    """One device, one row, one reason."""
+    backend.discover()
+    driver.lose(SECOND)
+    assert uuids(backend) == [FIRST, THIRD]
+    assert backend.sample()[SECOND].fault
+    assert not backend.unreadable
+
+
+def test_a_device_plugged_in_later_is_found(driver: FakeDriver, backend: NvmlBackend) -> None:
+    """A box gets a card, or a container its second one, without a restart of the daemon."""
+    driver.install(gpus(2))
+    assert uuids(backend) == [FIRST, SECOND]
+    driver.install(gpus(3))
+    assert uuids(backend) == [FIRST, SECOND, THIRD]
+    assert backend.sample()[THIRD].fault is None
 
 
 def test_only_dead_gpus_are_an_error(driver: FakeDriver, backend: NvmlBackend) -> None:
@@ -327,6 +428,19 @@ def test_a_destroyed_instance_has_a_fault(driver: FakeDriver, backend: NvmlBacke
         samples = backend.sample()
         assert samples[SLICE.uuid].fault is None
         assert samples[OTHER_SLICE.uuid].fault
+
+
+def test_a_gpu_that_is_cut_later_gives_way_to_its_instances(driver: FakeDriver, backend: NvmlBackend) -> None:
+    """A trial on the whole of it would fail at its start; and back when MIG is turned off."""
+    backend.discover()
+    driver.change(FIRST, instances=(SLICE,))
+    assert backend.sample()[FIRST].fault
+    assert uuids(backend) == [SECOND, THIRD, SLICE.uuid]
+    driver.change(FIRST, instances=None)
+    assert uuids(backend) == [FIRST, SECOND, THIRD]
+    samples = backend.sample()
+    assert samples[FIRST].fault is None
+    assert samples[SLICE.uuid].fault
 
 
 def test_mig_without_instances_is_an_error(driver: FakeDriver, backend: NvmlBackend) -> None:
@@ -422,7 +536,8 @@ def test_a_process_finds_the_library_by_its_name(fake_driver: FakeDriver) -> Non
     found, samples = run_program(fake_driver.env())
     assert found == [FIRST, SECOND, THIRD]
     assert samples == {
-        uuid: asdict(Sample(4.0, 81559.0, 0.0, 66.0 if uuid == SECOND else 35.0, 70.0)) | {"processes": []}
+        uuid: asdict(Sample(4.0, 81559.0, 0.0, 66.0 if uuid == SECOND else 35.0, 70.0, energy_j=0.0))
+        | {"processes": []}
         for uuid in (FIRST, SECOND, THIRD)
     }
 
