@@ -80,8 +80,49 @@ class Sample:
     slowdown: str | None = None
 
 
+class HealthKind(StrEnum):
+    """What an event says of the devices it names.
+
+    Attributes:
+        APPLICATION: the program on the device went wrong; the device is well.
+        HARDWARE: the device itself went wrong.
+        LAYOUT: other devices are there than before, as after a change of MIG instances.
+        UNCLEAR: events may have been missed; only a new reading tells how the devices are.
+    """
+
+    APPLICATION = "application"
+    HARDWARE = "hardware"
+    LAYOUT = "layout"
+    UNCLEAR = "unclear"
+
+
+@dataclass(frozen=True, slots=True)
+class HealthEvent:
+    """Something that a driver reported by itself.
+
+    Attributes:
+        uuids: the discovered devices concerned, at least one; all of them where the driver can't say which.
+        kind: what it says of them.
+        reason: what happened, for people; the beginning of a sentence, without a full stop.
+        xid: NVIDIA's number of the error, where it has one.
+    """
+
+    uuids: tuple[str, ...]
+    kind: HealthKind
+    reason: str
+    xid: int | None = None
+
+
 class DeviceBackend(Protocol):
-    """Finds and reads one kind of device. Every method may block; all are called from one and the same thread."""
+    """Finds and reads one kind of device.
+
+    Every method may block. All are called from one and the same thread, but for `wait_for_events`, which is called from
+    another one.
+    """
+
+    @property
+    def has_events(self) -> bool:
+        """Whether waiting for events is worth a thread."""
 
     @property
     def unreadable(self) -> Sequence[str]:
@@ -99,6 +140,15 @@ class DeviceBackend(Protocol):
 
     def sample(self) -> Mapping[str, Sample]:
         """A reading of every discovered device, by UUID. A device that vanished has a `fault`; this never raises."""
+
+    def wait_for_events(self, timeout_s: float) -> Sequence[HealthEvent]:
+        """What the driver reports by itself, as soon as it does; nothing when the time is over, or sooner.
+
+        It never raises. `close` ends a wait that is going on.
+
+        Args:
+            timeout_s: how long to wait at most, >= 0.
+        """
 
     def close(self) -> None:
         """Let go of the driver."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from cnnbo.daemon.devices.base import Device, DeviceKind, Sample
+from cnnbo.daemon.devices.base import Device, DeviceKind, HealthEvent, Sample
 
 _KIB_PER_MIB = 1024
 
@@ -34,6 +34,7 @@ class CpuBackend:
         proc: where the kernel's figures are read.
     """
 
+    has_events = False
     unreadable: Sequence[str] = ()
 
     def __init__(self, slots: int = 1, cores: Sequence[int] | None = None, proc: Path = Path("/proc")) -> None:
@@ -63,6 +64,10 @@ class CpuBackend:
             )
             for device in self._devices
         }
+
+    def wait_for_events(self, timeout_s: float) -> Sequence[HealthEvent]:
+        """Nothing: the kernel reports no faults of single cores."""
+        return ()
 
     def close(self) -> None:
         """Forget the slots."""

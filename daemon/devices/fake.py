@@ -1,8 +1,9 @@
 """Devices that exist on paper only, for tests and trials of everything around them."""
 
+import queue
 from collections.abc import Mapping, Sequence
 
-from cnnbo.daemon.devices.base import Device, DeviceKind, Sample
+from cnnbo.daemon.devices.base import Device, DeviceKind, HealthEvent, Sample
 
 _TOTAL_MIB = 24576.0
 _IDLE = Sample(
@@ -14,19 +15,21 @@ _GONE = Sample(fault="The device has vanished, as a test told it to.")
 class FakeBackend:
     """Devices `FAKE-0`, `FAKE-1`, … that can vanish and come back; implements `DeviceBackend`.
 
-    A vanished device is not discovered any more, and has a fault in every sample if it was before. `vanish` and
-    `restore` may be called from any thread.
+    A vanished device is not discovered any more, and has a fault in every sample if it was before. `vanish`, `restore`
+    and `report` may be called from any thread.
 
     Args:
         count: how many devices there are.
     """
 
+    has_events = True
     unreadable: Sequence[str] = ()
 
     def __init__(self, count: int = 3) -> None:
         self._all = tuple(_device(index) for index in range(count))
         self._known: tuple[str, ...] = ()
         self._gone: frozenset[str] = frozenset()
+        self._reported: queue.SimpleQueue[HealthEvent | None] = queue.SimpleQueue()  # None ends a wait
 
     def vanish(self, uuid: str) -> None:
         """Take a device away."""
@@ -35,6 +38,10 @@ class FakeBackend:
     def restore(self, uuid: str) -> None:
         """Bring a vanished device back."""
         self._gone -= {uuid}
+
+    def report(self, event: HealthEvent) -> None:
+        """Let the devices' driver report an event."""
+        self._reported.put(event)
 
     def discover(self) -> Sequence[Device]:
         """The devices that have not vanished."""
@@ -48,9 +55,18 @@ class FakeBackend:
         gone = self._gone
         return {uuid: _GONE if uuid in gone else _IDLE for uuid in self._known}
 
+    def wait_for_events(self, timeout_s: float) -> Sequence[HealthEvent]:
+        """The next event that a test reported."""
+        try:
+            event = self._reported.get(timeout=timeout_s)
+        except queue.Empty:
+            return ()
+        return () if event is None else (event,)
+
     def close(self) -> None:
         """Forget what was discovered."""
         self._known = ()
+        self._reported.put(None)
 
 
 def _device(index: int) -> Device:

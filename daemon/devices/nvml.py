@@ -8,13 +8,14 @@ fault, and what a foreign process means, is decided by whoever reads the samples
 import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pynvml
 from pynvml import NVMLError
 
 from cnnbo.daemon.devices.back_off import BackOff
-from cnnbo.daemon.devices.base import Device, DeviceKind, Sample
+from cnnbo.daemon.devices.base import Device, DeviceKind, HealthEvent, Sample
+from cnnbo.daemon.devices.nvml_events import EventQueue, Place
 from cnnbo.daemon.devices.nvml_reading import (
     SESSION_BROKEN,
     Handle,
@@ -49,6 +50,7 @@ def hides_all(visible: str | None) -> bool:
 class _Found:
     device: Device
     handle: Handle
+    place: Place
 
 
 class NvmlBackend:
@@ -64,15 +66,20 @@ class NvmlBackend:
         clock: seconds of a monotonic clock.
     """
 
+    has_events = True
+
     def __init__(self, visible: str | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._visible = visible
         self._only: frozenset[str] | None = None  # UUIDs; None = not narrowed down so far
         self._devices: dict[str, Device] = {}
+        self._places: dict[str, Place] = {}
         self._handles: dict[str, Handle] = {}
+        self._faulty: frozenset[str] = frozenset()
         self._unreadable: tuple[str, ...] = ()
         self._is_open = False
         self._opening_error: NVMLError | None = None
         self._reopening = BackOff(_FIRST_REOPENING_S, _LONGEST_REOPENING_S, clock)
+        self._events = EventQueue(clock)
 
     @property
     def unreadable(self) -> Sequence[str]:
@@ -103,14 +110,16 @@ class NvmlBackend:
             raise _unusable(reason(error)) from error
         usable = self._allowed(found)
         self._tell(problems, usable)
-        self._handles = {each.device.uuid: each.handle for each in usable}
-        self._devices |= {each.device.uuid: each.device for each in usable}
+        self._remember(usable)
+        self._listen()
         return tuple(each.device for each in usable)
 
     def keep(self, uuids: Collection[str]) -> None:
         """Forget all other devices; they are neither discovered nor read from now on."""
         self._only = frozenset(uuids)
         self._devices = {uuid: device for uuid, device in self._devices.items() if uuid in self._only}
+        self._places = {uuid: place for uuid, place in self._places.items() if uuid in self._only}
+        self._listen()
 
     def sample(self) -> Mapping[str, Sample]:
         """A reading of every device discovered so far, by UUID; a faulty one is looked up anew each time."""
@@ -121,14 +130,21 @@ class NvmlBackend:
         readings = {uuid: self._read(uuid) for uuid in self._devices}
         errors = [reading.value for reading in readings.values() if isinstance(reading, NVMLError)]
         self._judge_session(is_broken=self._opening_error is not None or not SESSION_BROKEN.isdisjoint(errors))
-        return {
+        samples = {
             uuid: faulty(reading) if isinstance(reading, NVMLError) else reading for uuid, reading in readings.items()
         }
+        self._notice_recovery(frozenset(uuid for uuid, sample in samples.items() if sample.fault))
+        return samples
+
+    def wait_for_events(self, timeout_s: float) -> Sequence[HealthEvent]:
+        """The next event of a discovered device, or nothing; see `DeviceBackend`."""
+        return self._events.wait(timeout_s)
 
     def close(self) -> None:
         """Let go of the driver and forget the devices; a second call does nothing."""
         self._close_session()
         self._devices.clear()
+        self._places.clear()
 
     def _allowed(self, found: list[_Found]) -> list[_Found]:
         if self._only is None and self._visible is not None:
@@ -147,6 +163,13 @@ class NvmlBackend:
                 _LOG.warning("%s", sentence)
         self._unreadable = told
 
+    def _remember(self, usable: list[_Found]) -> None:
+        self._handles = {each.device.uuid: each.handle for each in usable}
+        self._devices |= {each.device.uuid: each.device for each in usable}
+        # An instance's numbers are given to another one when it is gone; a GPU that is gone may come back as it was.
+        whole = {uuid: place for uuid, place in self._places.items() if not _is_instance(uuid)}
+        self._places = whole | {each.device.uuid: each.place for each in usable}
+
     def _read(self, uuid: str) -> Sample | NVMLError:
         if self._opening_error is not None:
             return self._opening_error
@@ -157,6 +180,12 @@ class NvmlBackend:
         except NVMLError as error:
             self._handles.pop(uuid, None)
             return error
+
+    def _notice_recovery(self, faulty_now: frozenset[str]) -> None:
+        """A device that was away reports events only when asked again."""
+        if self._faulty - faulty_now:
+            self._listen()
+        self._faulty = faulty_now
 
     # -- the session ---------------------------------------------------------------------------------------------------
 
@@ -169,9 +198,14 @@ class NvmlBackend:
         self._is_open = True
         self._opening_error = None
 
+    def _listen(self) -> None:
+        if self._is_open:
+            self._events.start(self._places.values())
+
     def _close_session(self) -> None:
         if not self._is_open:
             return
+        self._events.stop()  # first, as sessions are counted: this one must be the last
         self._is_open = False
         self._handles.clear()
         try:
@@ -186,6 +220,8 @@ class NvmlBackend:
             self._open_session()
         except NVMLError as error:
             _LOG.debug("opening NVML: %s", error)
+            return
+        self._listen()
 
     def _judge_session(self, *, is_broken: bool) -> None:
         if not is_broken:
@@ -212,7 +248,7 @@ def _find_all() -> tuple[list[_Found], dict[int, str]]:
             handle = pynvml.nvmlDeviceGetHandleByIndex(index)
             gpu = _describe(handle, index)
             if is_cut(handle):
-                instances += _find_instances(handle, count + len(instances))
+                instances += _find_instances(gpu, count + len(instances))
             else:
                 gpus.append(gpu)
         except NVMLError as error:
@@ -228,20 +264,30 @@ def _describe(handle: Handle, index: int) -> _Found:
     # Without the PCI order, CUDA would number by speed, and whatever a trial prints would not fit nvidia-smi.
     environment = {"CUDA_VISIBLE_DEVICES": uuid, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
     device = Device(uuid, index, text(name or "NVIDIA device"), DeviceKind.NVIDIA, environment)
-    return _Found(device, handle)
+    return _Found(device, handle, Place(uuid, uuid))
 
 
-def _find_instances(gpu: Handle, first_index: int) -> list[_Found]:
+def _find_instances(gpu: _Found, first_index: int) -> list[_Found]:
     found: list[_Found] = []
-    for number in range(pynvml.nvmlDeviceGetMaxMigDeviceCount(gpu)):
+    for number in range(pynvml.nvmlDeviceGetMaxMigDeviceCount(gpu.handle)):
         try:
-            handle = pynvml.nvmlDeviceGetMigDeviceHandleByIndex(gpu, number)
+            handle = pynvml.nvmlDeviceGetMigDeviceHandleByIndex(gpu.handle, number)
         except NVMLError as error:
             if error.value == pynvml.NVML_ERROR_NOT_FOUND:  # an empty place; there may be more behind it
                 continue
             raise
-        found.append(_describe(handle, first_index + len(found)))
+        instance = _describe(handle, first_index + len(found))
+        found.append(replace(instance, place=_place(instance, gpu)))
     return found
+
+
+def _place(instance: _Found, gpu: _Found) -> Place:
+    return Place(
+        instance.device.uuid,
+        gpu.device.uuid,
+        figure(pynvml.nvmlDeviceGetGpuInstanceId, instance.handle),
+        figure(pynvml.nvmlDeviceGetComputeInstanceId, instance.handle),
+    )
 
 
 def _visible_among(devices: list[Device], visible: str) -> list[Device]:

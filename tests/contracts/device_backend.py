@@ -1,6 +1,7 @@
 """What every device backend keeps to."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from cnnbo.daemon.devices.base import DeviceBackend
 
@@ -51,6 +52,20 @@ class DeviceBackendContract:
         """What couldn't be read is told to the user beside the devices."""
         backend.discover()
         assert list(backend.unreadable) == []
+
+    def test_reports_nothing_of_devices_that_are_well(self, backend: DeviceBackend) -> None:
+        """Whoever waits for events goes on waiting; before a discovery there is nothing to wait for."""
+        assert list(backend.wait_for_events(0.01)) == []
+        backend.discover()
+        assert list(backend.wait_for_events(0.01)) == []
+
+    def test_closing_ends_a_wait_for_events(self, backend: DeviceBackend) -> None:
+        """The daemon stops at once, whatever its threads wait for."""
+        backend.discover()
+        with ThreadPoolExecutor(1) as thread:
+            wait = thread.submit(backend.wait_for_events, 60)
+            backend.close()
+            assert list(wait.result(timeout=30)) == []
 
     def test_closing_forgets_the_devices(self, backend: DeviceBackend) -> None:
         """A driver that was let go must not be opened again by a late reading."""
