@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from cnnbo.daemon.document import Faults, did_you_mean, dotted, read_document, shown
 from cnnbo.daemon.folders import default_node, state_folder, user_folder
 from cnnbo.scheduler.errors import ConfigurationError
+from cnnbo.scheduler.sharing import NO_LIMITS, Hours, Sharing, Yield
 
 SERVICE_CONFIG: Final = Path("/etc/cnnbo/cnnbo.toml")
 
@@ -56,9 +57,12 @@ class Settings:
         lease_dir: folder of the devices' lease files, shared by all instances of the box.
         mqtt: see `MqttSettings`.
         proposer: see `ProposerSettings`.
+        devices: how devices are shared with other people, whatever a study wants: keys `max`, `hours` and `yield`.
         poll_s: how often devices are read, in seconds.
         idle_memory_mib: so much memory may be in use on a device that nobody computes on, in MiB; above it the device
             counts as somebody else's.
+        slow_patience_s: a device that slows itself down for longer than this, because of heat or power, gets no new
+            trial until it has recovered, in seconds.
         grace_s: how long a trial may take to write a checkpoint when it is asked to end, in seconds.
     """
 
@@ -67,8 +71,10 @@ class Settings:
     lease_dir: Path = Path("/run/lock")
     mqtt: MqttSettings = field(default_factory=MqttSettings)
     proposer: ProposerSettings = field(default_factory=ProposerSettings)
+    devices: Sharing = NO_LIMITS
     poll_s: float = 2.0
     idle_memory_mib: float = 1024.0
+    slow_patience_s: float = 300.0
     grace_s: float = 60.0
 
 
@@ -108,12 +114,17 @@ def load_settings(
         chosen_node,
         mqtt=MqttSettings(**_under("mqtt", values)),
         proposer=ProposerSettings(**_under("proposer", values)),
+        devices=_sharing(**_under("devices", values)),
         **{name: value for name, value in values.items() if "." not in name and name != "node"},
     )
 
 
 def _under(table: str, values: Mapping[str, Any]) -> dict[str, Any]:
     return {name.removeprefix(f"{table}."): value for name, value in values.items() if name.startswith(f"{table}.")}
+
+
+def _sharing(**values: Any) -> Sharing:
+    return Sharing(values.get("max"), values.get("hours"), values.get("yield", Yield.FINISH))
 
 
 def _take(values: dict[str, Any], problems: list[str], name: str, value: object, place: str) -> None:
@@ -255,6 +266,18 @@ def _mebibytes(value: object) -> float:
     return float(value)
 
 
+def _count(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 10_000:
+        raise ValueError(f"must be a whole number from 1 to 10,000, not {shown(value)}")
+    return value
+
+
+def _yield(value: object) -> Yield:
+    if not isinstance(value, str) or value not in tuple(Yield):
+        raise ValueError(f'must be "finish" or "stop", not {shown(value)}')
+    return Yield(value)
+
+
 _KEYS: Final[Mapping[str, Callable[[object], object]]] = {
     "state": _folder,
     "node": _node,
@@ -264,13 +287,17 @@ _KEYS: Final[Mapping[str, Callable[[object], object]]] = {
     "mqtt.enabled": _flag,
     "mqtt.port": _port,
     "proposer.deadline_s": _seconds(0.1, 3600),
+    "devices.max": _count,
+    "devices.hours": Hours.parse,
+    "devices.yield": _yield,
     "poll_s": _seconds(0.1, 600),
     "idle_memory_mib": _mebibytes,
+    "slow_patience_s": _seconds(0, 86400),
     "grace_s": _seconds(0, 3600),
 }
 _PATHS: Final = tuple(tuple(name.split(".")) for name in _KEYS)
 _TABLES: Final = frozenset(path[0] for path in _PATHS if len(path) > 1)
-_TEXTS: Final = frozenset({"state", "node", "lease_dir", "mqtt.url", "mqtt.base"})
+_TEXTS: Final = frozenset({"state", "node", "lease_dir", "mqtt.url", "mqtt.base", "devices.hours", "devices.yield"})
 _SPELLINGS: Final = {
     "true": True,
     "yes": True,

@@ -1,7 +1,8 @@
 """Which study gets the free device: a pure function of idle devices and what the studies want."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from cnnbo.scheduler.study import Study
 from cnnbo.scheduler.trial import Failure, Trial
@@ -32,6 +33,7 @@ class _Claim:
     """What one study may still take in this round, used up device by device."""
 
     study: Study
+    returned: Mapping[str, float]
     ready: list[Trial]
     in_flight: int
     asked: int  # points on their way, each of which will want a device
@@ -46,7 +48,7 @@ class _Claim:
         """Claim a device: a trial to start on it, None if it is kept for a point to come, False if not wanted."""
         if not self.has_slot:
             return False
-        trial = next((trial for trial in self.ready if _may_run_on(trial, device)), None)
+        trial = next((trial for trial in self.ready if self._may_run_on(trial, device)), None)
         if trial is not None:
             self.ready.remove(trial)
         elif self.asked > 0:
@@ -59,14 +61,24 @@ class _Claim:
         self.in_flight += 1
         return None if trial is None else StartTrial(self.study.name, trial.id, device)
 
+    def _may_run_on(self, trial: Trial, device: str) -> bool:
+        """A trial that lost its device waits for another one, or for somebody's word that this one is well again."""
+        last = trial.attempts[-1] if trial.attempts else None
+        if last is None or last.outcome != Failure.DEVICE_LOST or last.device != device:
+            return True
+        return last.ended is not None and self.returned.get(device, 0.0) > last.ended
 
-def _may_run_on(trial: Trial, device: str) -> bool:
-    """A trial that lost its device waits for another one: the device may be the culprit."""
-    last = trial.attempts[-1] if trial.attempts else None
-    return last is None or last.outcome != Failure.DEVICE_LOST or last.device != device
+
+def _is_open(study: Study, minute: int) -> bool:
+    return study.spec.hours is None or study.spec.hours.hold(minute)
 
 
-def allocate(idle: Sequence[str], studies: Sequence[Study]) -> list[Allocation]:
+def allocate(
+    idle: Sequence[str],
+    studies: Sequence[Study],
+    minute: int = 0,
+    returned: Mapping[str, float] = MappingProxyType({}),
+) -> list[Allocation]:
     """Share out idle devices.
 
     Each device goes to the study with the fewest trials in flight (running, or about to start in this round), among
@@ -75,15 +87,24 @@ def allocate(idle: Sequence[str], studies: Sequence[Study]) -> list[Allocation]:
 
     Args:
         idle: UUIDs of devices that may start a trial, in the order of preference.
-        studies: the studies that may start trials now; paused and ended ones want nothing by themselves.
+        studies: all studies; paused and ended ones, and those outside of their hours, want nothing.
+        minute: minutes since midnight, in the local time of the box.
+        returned: when somebody last returned a device after it was out of use, in seconds since the epoch.
 
     Returns:
         what to start, and what to ask for, at most one request a study.
     """
     claims = [
-        _Claim(study, list(study.ready), len(study.running), sum(study.outstanding_asks.values()), study.requestable)
+        _Claim(
+            study,
+            returned,
+            list(study.ready),
+            len(study.running),
+            sum(study.outstanding_asks.values()),
+            study.requestable,
+        )
         for study in studies
-        if study.state == "running" and study.budget_limit is None
+        if study.state == "running" and study.budget_limit is None and _is_open(study, minute)
     ]
     starts: list[Allocation] = []
     for device in idle:

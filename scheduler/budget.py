@@ -1,12 +1,13 @@
 """What a study has spent, and whether one more trial fits: pure functions of the study and the time."""
 
 import statistics
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from cnnbo.scheduler.study import Study
 from cnnbo.scheduler.trial import Attempt, TrialState
 
 SECONDS_PER_HOUR = 3600.0
+JOULES_PER_KWH = 3.6e6
 
 
 def device_seconds(attempts: Iterable[Attempt], now: float) -> float:
@@ -22,15 +23,26 @@ def study_cost(study: Study, now: float) -> float | None:
     return device_seconds((a for trial in study.trials for a in trial.attempts), now) / SECONDS_PER_HOUR * price
 
 
-def exceeded_limit(study: Study, now: float) -> str | None:
+def study_energy(study: Study) -> float | None:
+    """Joules of the study's ended attempts, as far as they were measured; None where none was."""
+    measured = [trial.energy_j for trial in study.trials if trial.energy_j is not None]
+    return sum(measured) if measured else None
+
+
+def exceeded_limit(study: Study, now: float, running_j: Collection[float] = ()) -> str | None:
     """The limit that one more trial would exceed, or None if it fits.
 
     It fits if what is spent, plus for each running trial the larger of its cost so far and the median, plus one median
     stays within the budget. The median is that of ended attempts, and 0 before the first end. Time on the clock runs
     once for all devices: there, one median more must fit.
 
+    Args:
+        study: whose trial is to start.
+        now: seconds since the epoch.
+        running_j: what the devices used so far for each attempt that runs and is measured, in joules.
+
     Returns:
-        `wall_clock`, `cost` or None.
+        `wall_clock`, `cost`, `energy_kwh` or None.
     """
     budget = study.spec.budget
     durations = [a.duration_s for trial in study.trials for a in trial.attempts if a.duration_s is not None]
@@ -41,7 +53,15 @@ def exceeded_limit(study: Study, now: float) -> str | None:
         committed_s = sum(durations) + median_s + sum(max(a, median_s) for a in _running_seconds(study, now))
         if committed_s / SECONDS_PER_HOUR * budget.price_per_device_hour > budget.cost:
             return "cost"
+    if budget.energy_kwh is not None and _committed_j(study, running_j) > budget.energy_kwh * JOULES_PER_KWH:
+        return "energy_kwh"
     return None
+
+
+def _committed_j(study: Study, running_j: Collection[float]) -> float:
+    ended = [a.energy_j for trial in study.trials for a in trial.attempts if a.energy_j is not None]
+    median_j = statistics.median(ended) if ended else 0.0
+    return sum(ended) + median_j + sum(max(so_far, median_j) for so_far in running_j)
 
 
 def _running_seconds(study: Study, now: float) -> list[float]:

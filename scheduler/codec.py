@@ -14,7 +14,7 @@ from enum import Enum
 from functools import cache
 from typing import Any, Union, cast, get_args, get_origin
 
-from cnnbo.scheduler.events import Event
+from cnnbo.scheduler.events import DeviceEvent, Event
 
 FORMAT_VERSION = 1
 """Version of the journalled form of events; rises when an old reader would misread a new line.
@@ -23,8 +23,8 @@ A new kind of event is no reason: a reader that doesn't know it refuses the line
 """
 
 
-def encode_event(event: Event) -> dict[str, object]:
-    """JSON data from which `decode_event` makes an equal event."""
+def encode_event(event: Event | DeviceEvent) -> dict[str, object]:
+    """JSON data from which `decode_event`, or `decode_device_event`, makes an equal event."""
     return cast(dict[str, object], _to_plain(event, tagged=True))
 
 
@@ -38,6 +38,18 @@ def decode_event(data: Mapping[str, object]) -> Event:
         return cast(Event, _from_plain(Event, data))
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"no event of format {FORMAT_VERSION}: {error}") from error
+
+
+def decode_device_event(data: Mapping[str, object]) -> DeviceEvent:
+    """The event of a device that `encode_event` turned into `data`.
+
+    Raises:
+        ValueError: `data` is no such event of this format version.
+    """
+    try:
+        return cast(DeviceEvent, _from_plain(DeviceEvent, data))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"no event of a device of format {FORMAT_VERSION}: {error}") from error
 
 
 def encode_value(value: object) -> Any:

@@ -104,6 +104,7 @@ class TrialCompleted:
         value: the metric as reported, finite.
         evidence: what was seen, for people.
         resumed: whether the attempt went on from a checkpoint.
+        energy_j: what its device used meanwhile, in joules, >= 0; None where it isn't measured.
     """
 
     at: float
@@ -113,6 +114,7 @@ class TrialCompleted:
     metrics: Mapping[str, float] = field(default_factory=dict)
     evidence: Mapping[str, object] = field(default_factory=dict)
     resumed: bool = False
+    energy_j: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,7 @@ class TrialFailed:
         is_lost: for a failure that is retried, whether the attempt counts as lost; a pause or an orderly stop doesn't.
         evidence: what was seen, for people.
         resumed: whether the attempt went on from a checkpoint, as far as it said.
+        energy_j: what its device used meanwhile, in joules, >= 0; None where it isn't measured.
     """
 
     at: float
@@ -134,6 +137,7 @@ class TrialFailed:
     evidence: Mapping[str, object] = field(default_factory=dict)
     is_lost: bool = True
     resumed: bool = False
+    energy_j: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +218,53 @@ Event = (
     | TimeSpent
     | BudgetReached
 )
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceQuarantined:
+    """A device is broken: it gets no trial until somebody returns it.
+
+    Attributes:
+        device: its UUID.
+        reason: what is wrong with it, as a sentence without its full stop.
+        xid: the number under which its driver reported it; None if it was seen otherwise.
+    """
+
+    at: float
+    device: str
+    reason: str
+    xid: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceDrained:
+    """Somebody wants a device to get no trial; what runs there goes on to its end.
+
+    Attributes:
+        device: its UUID.
+        reason: by whom, for people.
+    """
+
+    at: float
+    device: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceReturned:
+    """Somebody says that a drained or quarantined device may be used again.
+
+    Attributes:
+        device: its UUID.
+        reason: by whom, for people.
+    """
+
+    at: float
+    device: str
+    reason: str = ""
+
+
+DeviceEvent = DeviceQuarantined | DeviceDrained | DeviceReturned
 
 
 @dataclass(frozen=True, slots=True)

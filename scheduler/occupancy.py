@@ -28,8 +28,22 @@ class DeviceUser:
     is_ours: bool = False
 
 
-def foreign_reason(users: Sequence[DeviceUser], unnamed_mib: float | None, idle_mib: float) -> str | None:
-    """Why a device is left alone, as people read it; None where nobody else uses it.
+@dataclass(frozen=True, slots=True)
+class Stranger:
+    """Somebody else who uses a device.
+
+    Attributes:
+        reason: who and what, as people read it.
+        is_known: whether it is a process of this box. One that isn't may be our own trial under another number, as in a
+            container, so nothing of ours may be stopped because of it.
+    """
+
+    reason: str
+    is_known: bool = False
+
+
+def find_stranger(users: Sequence[DeviceUser], unnamed_mib: float | None, idle_mib: float) -> Stranger | None:
+    """Who else uses a device; None where nobody does.
 
     A process that computes and isn't ours makes a device foreign, one that nobody knows as well. What only draws (a
     desktop) does not by itself: with it the device of a workstation would never be used. Memory that no process of ours
@@ -45,9 +59,10 @@ def foreign_reason(users: Sequence[DeviceUser], unnamed_mib: float | None, idle_
         # The one that holds most is the one to talk to about it.
         first = max(strangers, key=lambda user: (user.memory_used_mib or 0.0, -user.pid))
         more = f" and {len(strangers) - 1} more" if len(strangers) > 1 else ""
-        return f"{_described(first)}{more}"
+        is_known = any(user.owner is not None for user in strangers)
+        return Stranger(f"{_described(first)}{more}", is_known)
     if unnamed_mib is not None and unnamed_mib > idle_mib:
-        return f"{_gigabytes(unnamed_mib)} in use, by nobody the driver names"
+        return Stranger(f"{_gigabytes(unnamed_mib)} in use, by nobody the driver names")
     return None
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
+from cnnbo.scheduler.sharing import Hours, Yield
 from cnnbo.scheduler.space import Configuration, SearchSpace
 
 
@@ -108,6 +109,8 @@ class StudySpec:
         data_dir: absolute path of the data folder, or None.
         trial, report, budget: the tables of that name.
         max_devices: how many devices the study may use at a time; None = all.
+        hours: its trials start only then; None = always.
+        yields: what its trials do when somebody else's process appears beside them.
         origin: where it came from.
     """
 
@@ -127,6 +130,8 @@ class StudySpec:
     report: ReportSettings = field(default_factory=ReportSettings)
     budget: Budget = field(default_factory=Budget)
     max_devices: int | None = None
+    hours: Hours | None = None
+    yields: Yield = Yield.FINISH
     origin: Origin = field(default_factory=Origin)
 
     @property

@@ -481,7 +481,14 @@ class Study:
     def _end_attempt(
         self, trial: Trial, event: TrialCompleted | TrialFailed, outcome: str, is_lost: bool = False
     ) -> tuple[Attempt, ...]:
-        last = replace(trial.attempts[-1], ended=event.at, outcome=outcome, is_lost=is_lost, resumed=event.resumed)
+        last = replace(
+            trial.attempts[-1],
+            ended=event.at,
+            outcome=outcome,
+            is_lost=is_lost,
+            resumed=event.resumed,
+            energy_j=event.energy_j,
+        )
         return (*trial.attempts[:-1], last)
 
     def _complete(self, event: TrialCompleted) -> None:

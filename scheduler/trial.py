@@ -59,6 +59,7 @@ class Attempt:
         is_lost: whether it counts towards `MAX_LOST_ATTEMPTS`.
         token: random text that every process of the attempt carries in its environment.
         resumed: whether it went on from a checkpoint, as it said at its end.
+        energy_j: what its device used meanwhile, in joules; None while it runs, and where it isn't measured.
     """
 
     n: int
@@ -69,6 +70,7 @@ class Attempt:
     is_lost: bool = False
     token: str = ""
     resumed: bool = False
+    energy_j: float | None = None
 
     @property
     def duration_s(self) -> float | None:
@@ -125,6 +127,12 @@ class Trial:
     def duration_s(self) -> float | None:
         """Seconds of the last attempt; None while it runs or before it started."""
         return self.attempts[-1].duration_s if self.attempts else None
+
+    @property
+    def energy_j(self) -> float | None:
+        """Joules of all its attempts, as far as they were measured; None where none was."""
+        measured = [attempt.energy_j for attempt in self.attempts if attempt.energy_j is not None]
+        return sum(measured) if measured else None
 
     @property
     def resumed(self) -> bool:

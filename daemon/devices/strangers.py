@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from cnnbo.daemon.devices.base import Device, DeviceKind, DeviceProcess, Sample
 from cnnbo.daemon.processes import command_line, descendants, owner
-from cnnbo.scheduler.occupancy import DeviceUser, foreign_reason
+from cnnbo.scheduler.occupancy import DeviceUser, Stranger, find_stranger
 
 
 class Strangers:
@@ -27,10 +27,10 @@ class Strangers:
         """
         self._ours = frozenset(descendants(os.getpid()))
 
-    def reasons(
+    def find(
         self, devices: Iterable[Device], samples: Mapping[str, Sample], busy: Collection[str]
-    ) -> dict[str, str]:
-        """Why devices are left alone, as a sentence by UUID.
+    ) -> dict[str, Stranger]:
+        """Who uses which devices, by UUID.
 
         A CPU slot is never somebody else's: its memory is that of the whole box, which everybody uses.
 
@@ -42,19 +42,20 @@ class Strangers:
             busy: devices with a trial of ours.
         """
         ours = self._ours | set(descendants(os.getpid()))
-        found, heavy = {}, set()
+        found: dict[str, Stranger] = {}
+        heavy = set()
         for device in devices:
             if device.kind is DeviceKind.CPU:
                 continue
             uuid, sample = device.uuid, samples[device.uuid]
             users = [_user(process, ours) for process in sample.processes]
             unnamed = None if uuid in busy else sample.memory_used_mib
-            reason = foreign_reason(users, None, self._idle_mib)
-            if reason is None and (reason := foreign_reason(users, unnamed, self._idle_mib)):
+            stranger = find_stranger(users, None, self._idle_mib)
+            if stranger is None and (stranger := find_stranger(users, unnamed, self._idle_mib)):
                 heavy.add(uuid)
-                reason = reason if uuid in self._heavy else None
-            if reason is not None:
-                found[uuid] = reason
+                stranger = stranger if uuid in self._heavy else None
+            if stranger is not None:
+                found[uuid] = stranger
         self._heavy = frozenset(heavy)
         return found
 

@@ -15,6 +15,7 @@ from cnnbo.models.registry import find_model
 from cnnbo.models.spec import ModelSpec
 from cnnbo.scheduler.errors import ConfigurationError
 from cnnbo.scheduler.optimizers.registry import canonical_name, optimizer_names
+from cnnbo.scheduler.sharing import Yield
 from cnnbo.scheduler.space import Configuration, Scalar, SearchSpace
 from cnnbo.scheduler.spec import Budget, Direction, Origin, ReportSettings, StudySpec, TrialSettings
 
@@ -89,6 +90,8 @@ def _build(
         report=ReportSettings(table.report.pattern, table.report.use),
         budget=_budget(table, faults),
         max_devices=table.devices.max,
+        hours=table.devices.hours,
+        yields=Yield(table.devices.yields),
         origin=Origin(cwd=str(cwd)),
     )
 

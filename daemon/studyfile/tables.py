@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 from cnnbo.daemon.document import Document, Faults, did_you_mean, dotted, shown
 from cnnbo.daemon.locate import KeyPath
 from cnnbo.daemon.studyfile.words import foreign_key, foreign_value
+from cnnbo.scheduler.sharing import Hours
 from cnnbo.scheduler.space import Scalar
 
 _SECONDS: Final = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
@@ -149,6 +150,8 @@ class DevicesTable(_Table):
     """`[devices]`."""
 
     max: int | None = Field(default=None, ge=1, le=10_000)
+    hours: Annotated[Hours, PlainValidator(Hours.parse)] | None = None
+    yields: Literal["finish", "stop"] = Field(default="finish", alias="yield")  # a word of Python's own
 
 
 class StudyTable(_Table):
@@ -250,13 +253,17 @@ def _sentence(path: KeyPath, details: ErrorDetails) -> str:
 def _known_keys(table: KeyPath) -> list[str]:
     match table:
         case ():
-            return list(StudyTable.model_fields)
+            return _keys(StudyTable)
         case ("space", _):
-            return list(ParameterTable.model_fields)
+            return _keys(ParameterTable)
         case (name,):
-            return list(_TABLES[str(name)].model_fields)
+            return _keys(_TABLES[str(name)])
         case _:
             return []
+
+
+def _keys(table: type[_Table]) -> list[str]:
+    return [field.alias or name for name, field in table.model_fields.items()]
 
 
 def _unknown_key(path: KeyPath) -> str:

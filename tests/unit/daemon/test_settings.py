@@ -5,13 +5,20 @@ import pytest
 from cnnbo.daemon.folders import default_node
 from cnnbo.daemon.settings import MqttSettings, ProposerSettings, Settings, config_file, load_settings
 from cnnbo.scheduler.errors import ConfigurationError
+from cnnbo.scheduler.sharing import Hours, Sharing, Yield
 
 FULL = """\
 state = "/data/cnnbo"
 node = "tower"
 lease_dir = "/data/locks"
 poll_s = 5
+idle_memory_mib = 512
+slow_patience_s = 60
 grace_s = 0
+[devices]
+max = 2
+hours = "20:00-08:00"
+yield = "stop"
 [mqtt]
 url = "mqtts://ha.local:8883"
 base = "lab/cnnbo"
@@ -53,7 +60,10 @@ def test_every_key_of_the_file_is_taken(environ: dict[str, str], tmp_path: Path)
         lease_dir=Path("/data/locks"),
         mqtt=MqttSettings(url="mqtts://ha.local:8883", base="lab/cnnbo", enabled=False, port=2883),
         proposer=ProposerSettings(deadline_s=12.5),
+        devices=Sharing(2, Hours(20 * 60, 8 * 60), Yield.STOP),
         poll_s=5.0,
+        idle_memory_mib=512.0,
+        slow_patience_s=60.0,
         grace_s=0.0,
     )
 
@@ -114,7 +124,9 @@ def test_all_mistakes_of_file_environment_and_flags_are_told(environ: dict[str, 
     text = 'nod = "x"\nproposer = 3\nport = 1\n[mqtt]\nprot = 1\nport = "1"\n[space]\nx = 1\n'
     environ = with_file(environ, tmp_path, text) | {"CNNBO_POLL_S": "soon", "CNNBO_MQTT_ENABLED": "2"}
     file = tmp_path / "cnnbo.toml"
-    known = "known are state, node, lease_dir, poll_s, idle_memory_mib, grace_s, mqtt, proposer."
+    known = (
+        "known are state, node, lease_dir, poll_s, idle_memory_mib, slow_patience_s, grace_s, devices, mqtt, proposer."
+    )
     assert problems(environ, node="My Box") == [
         f'{file}:1  "nod" is no key of the settings; did you mean "node"?',
         f"{file}:2  proposer: must be a table, not 3; write [proposer].",

@@ -11,6 +11,7 @@ from cnnbo.scheduler.events import (
     TrialStarted,
 )
 from cnnbo.scheduler.optimizers.base import Source
+from cnnbo.scheduler.sharing import Hours
 from cnnbo.scheduler.space import FloatParameter, SearchSpace
 from cnnbo.scheduler.spec import StudySpec
 from cnnbo.scheduler.study import Study
@@ -81,3 +82,18 @@ def test_surplus_devices_stay_idle() -> None:
     almost = study("s", TrialsRequested(1.0, 9))
     almost.handle(PointsSuggested(1.0, 0, tuple((k / 10,) for k in range(9)), Source.SOBOL))
     assert len(allocate([str(k) for k in range(12)], [almost])) == 9
+
+
+def test_a_device_that_somebody_returned_may_run_what_was_lost_there() -> None:
+    """On a box with one device the trial would wait for another one for ever."""
+    lost = study("s", TrialStarted(1.0, 1, 1, "a"), TrialFailed(2.0, 1, 1, Failure.DEVICE_LOST), starts=1, cap=1)
+    assert StartTrial("s", 1, "a") not in allocate(["a"], [lost], returned={"a": 1.5})
+    assert allocate(["a"], [lost], returned={"a": 2.5}) == [StartTrial("s", 1, "a")]
+
+
+def test_a_study_starts_trials_within_its_own_hours_only() -> None:
+    """One student works by night, the other one all day."""
+    nights = Study(StudySpec(SPACE, name="n", hours=Hours.parse("20:00-08:00"), start=({"x": 0.1},)), at=1.0)
+    allday = study("d", starts=1, at=2.0)
+    assert allocate(["a"], [nights, allday], minute=12 * 60) == [StartTrial("d", 1, "a")]
+    assert allocate(["a"], [nights, allday], minute=23 * 60) == [StartTrial("n", 1, "a")]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cnnbo.scheduler.budget import exceeded_limit, study_cost
+from cnnbo.scheduler.budget import JOULES_PER_KWH, exceeded_limit, study_cost, study_energy
 from cnnbo.scheduler.events import PointsSuggested, TimeSpent, TrialCompleted, TrialsRequested, TrialStarted
 from cnnbo.scheduler.optimizers.base import Source
 from cnnbo.scheduler.space import FloatParameter, SearchSpace
@@ -10,7 +10,7 @@ from cnnbo.scheduler.spec import Budget, StudySpec
 from cnnbo.scheduler.study import Study
 
 
-def study(budget: Budget, ended: int, running: int) -> Study:
+def study(budget: Budget, ended: int, running: int, energy_j: float | None = None) -> Study:
     """A study whose ended trials took an hour each, and whose running ones began at 7200 s."""
     made = Study(StudySpec(SearchSpace((FloatParameter("x", 0.0, 1.0),)), budget=budget))
     made.handle(TrialsRequested(0.0, ended + running))
@@ -18,7 +18,7 @@ def study(budget: Budget, ended: int, running: int) -> Study:
     made.handle(PointsSuggested(0.0, 0, points, Source.SOBOL))
     for trial in range(1, ended + 1):
         made.handle(TrialStarted(0.0, trial, 1, "a"))
-        made.handle(TrialCompleted(3600.0, trial, 1, 0.5))
+        made.handle(TrialCompleted(3600.0, trial, 1, 0.5, energy_j=energy_j))
     for trial in range(ended + 1, ended + running + 1):
         made.handle(TrialStarted(7200.0, trial, 1, "a"))
     return made
@@ -55,3 +55,25 @@ def test_without_a_price_there_is_no_cost() -> None:
     """A cost of 0.00 would look measured."""
     assert study_cost(study(Budget(), 1, 0), 0.0) is None
     assert study_cost(study(Budget(price_per_device_hour=2.0), 1, 0), 0.0) == 2.0
+
+
+@pytest.mark.parametrize(
+    ("kwh", "running_j", "limit"),
+    [
+        (4.0, [0.0], None),  # 2 spent + 1 for the running one (the median) + 1 for the next
+        (3.9, [0.0], "energy_kwh"),
+        (5.0, [2 * JOULES_PER_KWH], None),  # the running one has used more than the median by now
+        (4.9, [2 * JOULES_PER_KWH], "energy_kwh"),
+        (3.0, [], None),  # nothing is known of the running one
+    ],
+)
+def test_energy_counts_running_trials_and_the_next_one(kwh: float, running_j: list[float], limit: str | None) -> None:
+    """The rule of the cost, in what the devices measured."""
+    made = study(Budget(energy_kwh=kwh), 2, 1, energy_j=JOULES_PER_KWH)
+    assert study_energy(made) == 2 * JOULES_PER_KWH
+    assert exceeded_limit(made, 7200.0, running_j) == limit
+
+
+def test_energy_that_was_not_measured_is_unknown() -> None:
+    """On the CPU nobody knows."""
+    assert study_energy(study(Budget(), 2, 1)) is None

@@ -5,10 +5,14 @@ from typing import get_args
 
 import pytest
 
-from cnnbo.scheduler.codec import decode_event, encode_event
+from cnnbo.scheduler.codec import decode_device_event, decode_event, encode_event
 from cnnbo.scheduler.events import (
     AskDropped,
     BudgetReached,
+    DeviceDrained,
+    DeviceEvent,
+    DeviceQuarantined,
+    DeviceReturned,
     Event,
     PointsSuggested,
     StudyAmended,
@@ -25,6 +29,7 @@ from cnnbo.scheduler.events import (
     TrialStarted,
 )
 from cnnbo.scheduler.optimizers.base import Source
+from cnnbo.scheduler.sharing import Hours, Yield
 from cnnbo.scheduler.space import CategoricalParameter, FloatParameter, IntParameter, SearchSpace
 from cnnbo.scheduler.spec import Budget, Direction, Origin, ReportSettings, StudySpec, TrialSettings
 from cnnbo.scheduler.trial import Failure
@@ -40,6 +45,8 @@ SPEC = StudySpec(
     trial=TrialSettings(timeout_s=7200.0, memory_mib=512.0),
     report=ReportSettings(pattern="acc: (.*)", use="best"),
     budget=Budget(cost=100.0),
+    hours=Hours(1200, 480),
+    yields=Yield.STOP,
     origin=Origin("/home/me", {"PATH": "/bin", "GREETING": "héllo"}, "/usr/bin/python3", "me"),
 )
 EVENTS: list[Event] = [
@@ -52,7 +59,7 @@ EVENTS: list[Event] = [
     ),
     AskDropped(3.0, 4, True),
     TrialStarted(4.0, 1, 2, "GPU-1", "token"),
-    TrialCompleted(5.0, 1, 2, 0.93, {"loss": 0.1}, {"exit_code": 0}, resumed=True),
+    TrialCompleted(5.0, 1, 2, 0.93, {"loss": 0.1}, {"exit_code": 0}, resumed=True, energy_j=1234.5),
     TrialFailed(5.0, 1, 2, Failure.DEVICE_LOST, "gone", {}, {"xid": 79}, False, resumed=True),
     TrialsRetried(5.5, (1, 7)),
     StudyPaused(6.0, True),
@@ -89,3 +96,19 @@ def test_garbage_is_a_value_error(data: dict[str, object]) -> None:
     """A damaged line is reported as such, never as a puzzling error from deep inside."""
     with pytest.raises(ValueError, match="no event"):
         decode_event(data)
+
+
+DEVICE_EVENTS: list[DeviceEvent] = [
+    DeviceQuarantined(1.0, "GPU-1", "XID 79: it has fallen off the bus", 79),
+    DeviceDrained(2.0, "GPU-1", "drained by bob"),
+    DeviceReturned(3.0, "GPU-1", "returned by bob"),
+]
+
+
+@pytest.mark.parametrize("event", DEVICE_EVENTS, ids=lambda event: type(event).__name__)
+def test_an_event_of_a_device_comes_back(event: DeviceEvent) -> None:
+    """What was said of a device holds after a restart."""
+    assert decode_device_event(json.loads(json.dumps(encode_event(event)))) == event
+    assert {type(each) for each in DEVICE_EVENTS} == set(get_args(DeviceEvent))
+    with pytest.raises(ValueError, match="no event of a device"):
+        decode_device_event({"type": "StudyPaused", "at": 1.0})

@@ -1,6 +1,6 @@
 """A device that somebody else uses is left alone, and people are told whom to talk to."""
 
-from cnnbo.scheduler.occupancy import DeviceUser, foreign_reason
+from cnnbo.scheduler.occupancy import DeviceUser, find_stranger
 
 ALICE = DeviceUser(41277, "alice", "python train.py", 9318.4)
 OURS = DeviceUser(100, "me", "python -m cnnbo.models.svhn.train", 11_000.0, is_ours=True)
@@ -8,7 +8,8 @@ DESKTOP = DeviceUser(900, "root", "/usr/lib/xorg/Xorg", 310.0, is_compute=False)
 
 
 def reason(*users: DeviceUser, unnamed_mib: float | None = None) -> str | None:
-    return foreign_reason(users, unnamed_mib, 1024.0)
+    stranger = find_stranger(users, unnamed_mib, 1024.0)
+    return None if stranger is None else stranger.reason
 
 
 def test_an_empty_device_is_free() -> None:
@@ -42,3 +43,13 @@ def test_a_process_nobody_knows_counts_as_foreign() -> None:
 def test_of_several_the_largest_is_named() -> None:
     """One sentence for a screen; the others are counted."""
     assert reason(DeviceUser(1, "bob", "sh", 10.0), ALICE) == f"{reason(ALICE)} and 1 more"
+
+
+def test_only_a_process_of_this_box_is_known() -> None:
+    """In a container our own trial may be listed under the host's number: nothing is stopped because of that."""
+    cases = {(ALICE,): True, (DeviceUser(7),): False, (DeviceUser(7), ALICE): True}
+    for users, is_known in cases.items():
+        stranger = find_stranger(users, None, 1024.0)
+        assert stranger is not None and stranger.is_known is is_known
+    heavy = find_stranger((), 9000.0, 1024.0)
+    assert heavy is not None and not heavy.is_known

@@ -32,7 +32,7 @@ def test_a_strangers_process_is_named_with_user_and_command(stranger: int) -> No
     """An administrator must know whom to ask."""
     strangers = Strangers(1024.0)
     strangers.look()
-    reason = strangers.reasons([GPU], on_device(stranger), set())["GPU-a"]
+    reason = strangers.find([GPU], on_device(stranger), set())["GPU-a"].reason
     assert reason.startswith(f"{pwd.getpwuid(os.getuid()).pw_name}: {sys.executable} -c import sys; print"[:60])
     assert reason.endswith(f"(pid {stranger}, 0.5 GB)")
 
@@ -41,7 +41,7 @@ def test_what_is_below_us_is_ours(child: int) -> None:
     """Trials, their data loaders, whatever they start."""
     strangers = Strangers(1024.0)
     strangers.look()
-    assert strangers.reasons([GPU], on_device(child), {"GPU-a"}) == {}
+    assert strangers.find([GPU], on_device(child), {"GPU-a"}) == {}
 
 
 def test_a_trial_that_ends_meanwhile_does_not_pass_for_a_stranger(child: int) -> None:
@@ -50,7 +50,7 @@ def test_a_trial_that_ends_meanwhile_does_not_pass_for_a_stranger(child: int) ->
     strangers.look()
     os.kill(child, 9)
     os.waitpid(child, 0)
-    assert strangers.reasons([GPU], on_device(child), set()) == {}
+    assert strangers.find([GPU], on_device(child), set()) == {}
 
 
 def test_memory_that_nobody_explains_counts_from_the_second_reading() -> None:
@@ -59,7 +59,7 @@ def test_memory_that_nobody_explains_counts_from_the_second_reading() -> None:
     seen = []
     for memory_mib in (5000.0, 5000.0, 300.0, 5000.0):
         strangers.look()
-        seen.append("GPU-a" in strangers.reasons([GPU], on_device(memory_mib=memory_mib), set()))
+        seen.append("GPU-a" in strangers.find([GPU], on_device(memory_mib=memory_mib), set()))
     assert seen == [False, True, False, False]
 
 
@@ -68,7 +68,7 @@ def test_memory_of_our_own_trial_is_explained() -> None:
     strangers = Strangers(1024.0)
     for _ in range(2):
         strangers.look()
-        assert strangers.reasons([GPU], on_device(memory_mib=70_000.0), {"GPU-a"}) == {}
+        assert strangers.find([GPU], on_device(memory_mib=70_000.0), {"GPU-a"}) == {}
 
 
 def test_the_memory_of_the_box_makes_no_cpu_slot_foreign() -> None:
@@ -76,4 +76,4 @@ def test_the_memory_of_the_box_makes_no_cpu_slot_foreign() -> None:
     slot, strangers = Device("cpu-0", 0, "CPU", DeviceKind.CPU), Strangers(1024.0)
     for _ in range(2):
         strangers.look()
-        assert strangers.reasons([slot], {"cpu-0": Sample(memory_used_mib=20_000.0)}, set()) == {}
+        assert strangers.find([slot], {"cpu-0": Sample(memory_used_mib=20_000.0)}, set()) == {}
