@@ -72,8 +72,10 @@ for command in (
     lifecycle.delete,
     watch.watch,
     devices.devices,
+    devices.drain,
 ):
     app.command()(command)
+app.command("return")(devices.return_device)  # a word that no Python function can have
 app.add_typer(data.app, name="data")
 
 

@@ -8,12 +8,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from cnnbo.daemon import messages
+from cnnbo.daemon.devices.select import find_device
 from cnnbo.daemon.shell import Shell
 from cnnbo.models.registry import find_model
 from cnnbo.scheduler.budget import exceeded_limit
 from cnnbo.scheduler.codec import decode_value
 from cnnbo.scheduler.errors import CnnboError, ConfigurationError, RequestError
 from cnnbo.scheduler.events import (
+    DeviceDrained,
+    DeviceReturned,
     StudyAmended,
     StudyArchived,
     StudyCancelled,
@@ -64,6 +67,12 @@ class Handler:
                 return self.status()
             case "devices":
                 return self._shell.device_objects()
+            case "drain":
+                drained = DeviceDrained(self._now(), self._device(args), f"drained by {peer.name}")
+                return await self._order_device(drained)
+            case "return":
+                returned = DeviceReturned(self._now(), self._device(args), f"returned by {peer.name}")
+                return await self._order_device(returned)
             case "show":
                 return self.show(_study_name(args))
             case "submit":
@@ -94,6 +103,17 @@ class Handler:
         study = self._shell.study(name)
         # A study at rest shows the figures of its last event, which are those of its retained topic.
         return messages.show_object(study, self._now() if study.ended_at is None else study.ended_at)
+
+    def _device(self, args: Mapping[str, Any]) -> str:
+        """UUID of the device that a request names in one of the forms of `find_device`."""
+        text = args.get("device")
+        if not isinstance(text, str):
+            raise RequestError('the request names no device; it takes "device", an index, gpu0 or a UUID.')
+        return find_device(text, self._shell.devices).uuid
+
+    async def _order_device(self, event: DeviceDrained | DeviceReturned) -> dict[str, object]:
+        await self._shell.submit_device(event)
+        return next(shown for shown in self._shell.device_objects() if shown["uuid"] == event.device)
 
     async def _apply(
         self,
@@ -146,7 +166,7 @@ class Handler:
         problems = []
         if sentence := missing_extra(spec.optimizer):
             problems.append(sentence)
-        if spec.budget.energy_kwh is not None:
+        if spec.budget.energy_kwh is not None and not self._shell.is_energy_measured():
             problems.append(
                 "budget.energy_kwh: the energy of these devices is not measured; use budget.cost or budget.wall_clock."
             )

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+from cnnbo.daemon.board import Activity
 from cnnbo.daemon.messages import rfc3339
-from cnnbo.scheduler.codec import FORMAT_VERSION, decode_event, encode_event
+from cnnbo.scheduler.codec import FORMAT_VERSION, decode_device_event, decode_event, encode_event
 from cnnbo.scheduler.errors import CnnboError, ConfigurationError
-from cnnbo.scheduler.events import Event
+from cnnbo.scheduler.events import DeviceEvent, Event
 from cnnbo.scheduler.study import Study
 from cnnbo.scheduler.trial import Trial
 
@@ -84,6 +85,44 @@ CREATE TABLE attempt (
     PRIMARY KEY (study, trial, n)
 ) WITHOUT ROWID;
 CREATE TABLE device (uuid TEXT PRIMARY KEY, seen TEXT NOT NULL, body TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+# Made in journals of every age, as nothing in them changes what was there before.
+_DEVICE_SCHEMA = """
+CREATE TABLE IF NOT EXISTS device_event (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    device TEXT NOT NULL,
+    at TEXT NOT NULL,
+    type TEXT NOT NULL,
+    format INTEGER NOT NULL,
+    body TEXT NOT NULL
+);
+CREATE TRIGGER IF NOT EXISTS device_event_is_never_changed BEFORE UPDATE ON device_event
+    BEGIN SELECT RAISE (ABORT, 'the device_event table is append-only'); END;
+CREATE TRIGGER IF NOT EXISTS device_event_is_never_removed BEFORE DELETE ON device_event
+    BEGIN SELECT RAISE (ABORT, 'the device_event table is append-only'); END;
+CREATE TABLE IF NOT EXISTS activity (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    device TEXT NOT NULL,
+    at TEXT NOT NULL,
+    activity TEXT NOT NULL,
+    reason TEXT,
+    study TEXT,
+    trial INTEGER
+);
+CREATE INDEX IF NOT EXISTS activity_device ON activity (device, seq);
+CREATE VIEW IF NOT EXISTS timeline AS
+    SELECT device, at AS begun, lead (at) OVER (PARTITION BY device ORDER BY seq) AS ended,
+           activity, reason, study, trial
+    FROM activity;
+"""
+
+# A daemon that was killed could not say so: nobody watched its devices after the last thing it wrote down.
+_END_ACTIVITIES = """
+INSERT INTO activity (device, at, activity)
+    SELECT device, (SELECT max (at) FROM (SELECT at FROM activity UNION ALL SELECT at FROM event)), 'off'
+    FROM activity
+    WHERE seq IN (SELECT max (seq) FROM activity GROUP BY device) AND activity <> 'off'
 """
 
 
@@ -168,6 +207,12 @@ class Journal:
         self._connection: sqlite3.Connection | None = None
         self.is_full = False
 
+    @property
+    def full_reason(self) -> str:
+        """Why no new trial starts while `is_full`, and what to do about it."""
+        need_mib = 2 * RESERVE_BYTES >> 20
+        return f"the disk of {self._path.parent} is full; free {need_mib} MiB, and trials start again"
+
     async def _in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         future = asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(*args, **kwargs))
         # A commit that has begun ends as it will: a cancelled waiter must not leave others guessing.
@@ -187,6 +232,8 @@ class Journal:
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
             self._create_schema()
+            self._db.executescript(_DEVICE_SCHEMA)
+            self._db.execute(_END_ACTIVITIES)
             _check_format(self._connection, self._path)
             self._path.chmod(0o600)  # it holds callers' environments
             self._restore_reserve()
@@ -237,6 +284,43 @@ class Journal:
             self._db.executemany("INSERT INTO device VALUES (?, ?, ?)", rows)
 
         await self._in_thread(self._write, replace_all)
+
+    async def device_events(self) -> list[DeviceEvent]:
+        """What was said of devices so far, oldest first."""
+
+        def read() -> list[DeviceEvent]:
+            rows = self._db.execute("SELECT body FROM device_event ORDER BY seq")
+            return [decode_device_event(json.loads(body)) for (body,) in rows]
+
+        return await self._in_thread(read)
+
+    async def append_device(self, event: DeviceEvent) -> None:
+        """Journal an event of a device.
+
+        Raises:
+            JournalFullError: no space is left, even with the reserve freed.
+        """
+        row = (event.device, rfc3339(event.at), type(event).__name__, FORMAT_VERSION, json.dumps(encode_event(event)))
+
+        def insert() -> None:
+            self._db.execute("INSERT INTO device_event (device, at, type, format, body) VALUES (?, ?, ?, ?, ?)", row)
+
+        await self._in_thread(self._write, insert)
+
+    async def save_activities(self, activities: Sequence[Activity]) -> None:
+        """Add to the timeline of the devices.
+
+        Raises:
+            JournalFullError: no space is left, even with the reserve freed.
+        """
+        rows = [(a.device, rfc3339(a.at), a.activity, a.reason, a.study, a.trial) for a in activities]
+
+        def insert() -> None:
+            self._db.executemany(
+                "INSERT INTO activity (device, at, activity, reason, study, trial) VALUES (?, ?, ?, ?, ?, ?)", rows
+            )
+
+        await self._in_thread(self._write, insert)
 
     async def look_at_disk(self) -> None:
         """Set `is_full` by the space there is: the reserve must stand, and as much again be free for trials' files."""

@@ -13,7 +13,7 @@ from typing import Any
 from cnnbo.daemon.devices.base import Device, Sample
 from cnnbo.daemon.executors.base import Progress
 from cnnbo.daemon.sinks.base import Delivery, Message
-from cnnbo.scheduler.budget import SECONDS_PER_HOUR, device_seconds, study_cost
+from cnnbo.scheduler.budget import JOULES_PER_KWH, SECONDS_PER_HOUR, device_seconds, study_cost, study_energy
 from cnnbo.scheduler.study import Study, StudyState
 from cnnbo.scheduler.trial import Attempt, Trial, TrialState
 
@@ -68,6 +68,7 @@ def attempt_object(attempt: Attempt) -> dict[str, object]:
         "ended": rfc3339(attempt.ended),
         "outcome": attempt.outcome,
         "resumed": attempt.resumed,
+        "energy_j": attempt.energy_j,
     }
 
 
@@ -83,7 +84,7 @@ def trial_object(study: Study, trial: Trial, now: float) -> dict[str, object]:
         "failure": None if trial.failure is None else str(trial.failure),
         "source": str(trial.source),
         "duration_s": trial.duration_s,
-        "energy_j": None,
+        "energy_j": trial.energy_j,
         "cost": cost,
         "attempts": [attempt_object(attempt) for attempt in trial.attempts],
         "message": trial.message or None,
@@ -100,6 +101,7 @@ def study_object(study: Study, now: float) -> dict[str, object]:
     """
     best = study.incumbent
     spec = study.spec
+    energy_j = study_energy(study)
     counts = {state: sum(trial.state is state for trial in study.trials) for state in TrialState}
     return {
         "name": study.name,
@@ -116,7 +118,7 @@ def study_object(study: Study, now: float) -> dict[str, object]:
         else {"trial": best.id, "value": best.value, "configuration": dict(best.configuration)},
         "best_trial": None if best is None else best.id,
         "best_value": None if best is None else best.value,
-        "energy_kwh": None,
+        "energy_kwh": None if energy_j is None else energy_j / JOULES_PER_KWH,
         "cost": study_cost(study, now),
         "eta_s": eta_s(study, now),
         "metric": spec.metric,
@@ -191,10 +193,12 @@ def device_object(
     reason: str | None,
     occupant: tuple[str, int] | None,
     since: float | None = None,
+    phase: str | None = None,
 ) -> dict[str, object]:
     """One entry of `devices --json`, and the body of the device's topic.
 
-    `since` is when the daemon first saw the device in this state, in seconds since the epoch.
+    `since` is when the daemon first saw the device in this state, in seconds since the epoch; `phase` what the trial on
+    it is doing.
     """
     study, trial = occupant or (None, None)
     return {
@@ -211,6 +215,7 @@ def device_object(
         "power_w": finite(sample.power_w),
         "study": study,
         "trial": trial,
+        "phase": phase,
     }
 
 

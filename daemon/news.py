@@ -2,7 +2,14 @@
 
 from cnnbo.daemon import messages
 from cnnbo.daemon.sinks.base import Message
-from cnnbo.scheduler.events import Event, TrialsRetried
+from cnnbo.scheduler.events import (
+    DeviceDrained,
+    DeviceEvent,
+    DeviceQuarantined,
+    DeviceReturned,
+    Event,
+    TrialsRetried,
+)
 from cnnbo.scheduler.study import Study
 from cnnbo.scheduler.trial import Trial, TrialState
 
@@ -24,6 +31,15 @@ def news(before: Study, after: Study, event: Event) -> list[Message]:
         told.append(messages.event_message(f"study_{kind}", {"study": after.name, "reason": after.reason}))
     retained = messages.cleared(after) if after.is_archived else messages.retained(after, changed, event.at)
     return told + retained
+
+
+def device_news(event: DeviceEvent) -> Message:
+    """What is told of an event of a device, beside its own topic."""
+    kind = {DeviceQuarantined: "quarantined", DeviceDrained: "drained", DeviceReturned: "returned"}[type(event)]
+    xid = event.xid if isinstance(event, DeviceQuarantined) else None
+    return messages.event_message(
+        f"device_{kind}", {"device": event.device, "reason": event.reason or None, "xid": xid}
+    )
 
 
 def _verb(trial: Trial, event: Event) -> str:

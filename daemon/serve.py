@@ -7,31 +7,26 @@ import secrets
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cnnbo import __version__
 from cnnbo.daemon import messages
+from cnnbo.daemon.attempts import Pins
 from cnnbo.daemon.control import ControlServer, FollowSink
-from cnnbo.daemon.devices.base import Sample
-from cnnbo.daemon.devices.select import Selection, open_devices
-from cnnbo.daemon.devices.strangers import Strangers
+from cnnbo.daemon.device_reader import DeviceReader
 from cnnbo.daemon.executors.local import LocalExecutor
 from cnnbo.daemon.handler import Handler
-from cnnbo.daemon.journal import RESERVE_BYTES, Journal, JournalFullError
-from cnnbo.daemon.lease import Lease, lease_path
+from cnnbo.daemon.journal import RESERVE_BYTES, Journal
 from cnnbo.daemon.proposer import Limits, Proposer
 from cnnbo.daemon.settings import Settings
-from cnnbo.daemon.shell import Pins, Shell
+from cnnbo.daemon.shell import Shell
 from cnnbo.daemon.sinks.base import Delivery, Message
 from cnnbo.daemon.sinks.log import LogSink
 from cnnbo.daemon.systemd import notify
 from cnnbo.scheduler.errors import ConfigurationError
-
-IDLE_POLL_S = 30.0
-"""Devices are read this often while no study runs: polling keeps an idle GPU awake."""
+from cnnbo.scheduler.fleet import Fleet
 
 LAST_WAIT_S = 10.0
 """After a second wish to stop, so long may the ends of killed trials take to be journalled."""
@@ -90,65 +85,6 @@ def _too_full(state: Path) -> str:
     return f"{state}: the disk is full; free at least {need} MiB there, or choose another folder: --state DIR."
 
 
-class _DeviceReader:
-    """The one thread that talks to device drivers, and the loop that has them read."""
-
-    def __init__(self, wanted: str, settings: Settings) -> None:
-        self._wanted = wanted
-        self._settings = settings
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="devices")
-        self._selection: Selection | None = None
-        self._saved: object = None
-        self._strangers = Strangers(settings.idle_memory_mib)
-
-    async def open(self) -> Selection:
-        """Find the devices.
-
-        Raises:
-            ConfigurationError: they don't exist or can't be used.
-        """
-        loop = asyncio.get_running_loop()
-        self._selection = await loop.run_in_executor(self._thread, open_devices, self._wanted)
-        return self._selection
-
-    async def read(self, shell: Shell, journal: Journal) -> None:
-        """Read the devices once and tell the shell."""
-        loop = asyncio.get_running_loop()
-        samples, held = await loop.run_in_executor(self._thread, self._read, shell.busy_devices)
-        shell.take_samples(samples, held)
-        states = {device["uuid"]: (device["state"], device["reason"]) for device in shell.device_objects()}
-        if states != self._saved:
-            with suppress(JournalFullError):  # a picture for later; on a full disk it waits for the next reading
-                await journal.save_devices(shell.device_objects(), time.time())
-                self._saved = states
-
-    async def run(self, shell: Shell, journal: Journal) -> None:
-        """Read the devices for ever, often while a study runs."""
-        while True:
-            is_active = any(study.state == "running" for study in shell.studies)
-            await shell.woken(self._settings.poll_s if is_active else IDLE_POLL_S)
-            await self.read(shell, journal)
-            await journal.look_at_disk()
-
-    def _read(self, busy: frozenset[str]) -> tuple[dict[str, Sample], dict[str, str]]:
-        assert self._selection is not None
-        self._strangers.look()
-        samples = dict(self._selection.backend.sample())
-        held = self._strangers.reasons(self._selection.devices, samples, busy)
-        for device in self._selection.devices:
-            path = lease_path(self._settings.lease_dir, device.uuid)
-            # The lease of a device with a trial of ours is held by our own runner.
-            if device.uuid not in busy and not Lease.is_free(path):
-                held.setdefault(device.uuid, f"in use by another cnnbo (lease {path})")
-        return samples, held
-
-    async def close(self) -> None:
-        """Let go of the drivers."""
-        if self._selection is not None:
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._selection.backend.close)
-        self._thread.shutdown(wait=False)
-
-
 @asynccontextmanager
 async def running_daemon(settings: Settings, devices: str) -> AsyncIterator[Daemon]:
     """A daemon that is up while the block runs, and stops in order when it is left.
@@ -168,7 +104,7 @@ async def running_daemon(settings: Settings, devices: str) -> AsyncIterator[Daem
         stored = await journal.open()
         if journal.is_full:
             raise ConfigurationError(_too_full(settings.state))
-        reader = _DeviceReader(devices, settings)
+        reader = DeviceReader(devices, settings)
         stack.push_async_callback(reader.close)
         selection = await reader.open()
         proposer = await stack.enter_async_context(
@@ -176,7 +112,19 @@ async def running_daemon(settings: Settings, devices: str) -> AsyncIterator[Daem
         )
         follow = FollowSink()
         pins = Pins(settings.state, settings.lease_dir, settings.grace_s)
-        shell = Shell(pins, journal, LocalExecutor(), proposer, [follow, LogSink()], time.time)
+        fleet = Fleet(settings.devices, settings.slow_patience_s)
+        for event in await journal.device_events():
+            fleet.handle(event)
+        shell = Shell(
+            pins,
+            journal,
+            LocalExecutor(),
+            proposer,
+            [follow, LogSink()],
+            time.time,
+            fleet,
+            look=lambda: reader.read(shell, journal),
+        )
         shell.take_devices(selection.devices)
         await reader.read(shell, journal)
         daemon = Daemon(settings.state, selection.note, secrets.token_hex(4), time.time())
@@ -185,6 +133,7 @@ async def running_daemon(settings: Settings, devices: str) -> AsyncIterator[Daem
             tasks = [
                 group.create_task(shell.run(stored), name="inbox"),
                 group.create_task(reader.run(shell, journal), name="devices"),
+                group.create_task(reader.listen(shell, journal), name="device events"),
                 group.create_task(shell.book_time(), name="clock"),
             ]
             if settings.mqtt.enabled:

@@ -8,22 +8,23 @@ import asyncio
 import logging
 import secrets
 import shutil
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from cnnbo.daemon import messages
-from cnnbo.daemon.devices.base import Device, Sample
-from cnnbo.daemon.executors.base import Executor, ExitEvidence, Progress
+from cnnbo.daemon.attempts import Attempts, Pins, Work, attempt_key, found
+from cnnbo.daemon.board import DeviceBoard
+from cnnbo.daemon.devices.base import Device, HealthEvent, HealthKind, Sample
+from cnnbo.daemon.energy import EnergyMeter
+from cnnbo.daemon.executors.base import Executor, Progress
 from cnnbo.daemon.journal import Journal, JournalFullError, StoredStudy
-from cnnbo.daemon.launch import attempt_dir, prepare_launch, study_dir
-from cnnbo.daemon.lease import lease_path
-from cnnbo.daemon.logfiles import last_words
-from cnnbo.daemon.news import news
+from cnnbo.daemon.launch import study_dir
+from cnnbo.daemon.news import device_news, news
 from cnnbo.daemon.proposer import Proposer
 from cnnbo.daemon.sinks.base import Delivery, Message, Sink
-from cnnbo.daemon.verdict import Completed, Failed, Outcome, harvest, judge, read_evidence, read_result
 from cnnbo.scheduler.allocator import RequestTrials, StartTrial, allocate
 from cnnbo.scheduler.budget import exceeded_limit
 from cnnbo.scheduler.errors import CnnboError, InvalidTransitionError, RequestError, SpaceExhaustedError
@@ -32,26 +33,33 @@ from cnnbo.scheduler.events import (
     AskOptimizer,
     BudgetReached,
     Command,
+    DeviceDrained,
+    DeviceEvent,
+    DeviceQuarantined,
+    DeviceReturned,
     Event,
     PointsSuggested,
     StopTrial,
     StudyCreated,
     StudyPaused,
     TimeSpent,
-    TrialCompleted,
-    TrialFailed,
     TrialsRequested,
     TrialStarted,
 )
+from cnnbo.scheduler.fleet import Fleet, Moment, Reading
+from cnnbo.scheduler.occupancy import Stranger
 from cnnbo.scheduler.optimizers.base import Source
 from cnnbo.scheduler.study import Study, StudyState
-from cnnbo.scheduler.trial import Failure, Trial
+from cnnbo.scheduler.trial import Failure
 
 log = logging.getLogger(__name__)
 
 FULL_DISK_RETRY_S = 5.0
 REST_S = 30.0
 """After a trial could not be started, its device gets none for so long, in seconds."""
+
+CLEAN_UP_XID = 45
+"""NVIDIA's number for the cleaning up after a process that was killed: it follows every kill of ours."""
 
 TICK_S = 10.0
 """How often time is booked on wall-clock budgets, in seconds."""
@@ -66,22 +74,16 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Pins:
-    """What of the world a shell may use.
+class _Posted:
+    """What lies in the inbox: an event of a study or of a device, and whoever waits until it is handled."""
 
-    Attributes:
-        state: the state folder.
-        lease_dir: where device leases lie; None = trials take no lease.
-        grace_s: time between SIGTERM and SIGKILL when a trial is stopped, in seconds.
-    """
-
-    state: Path
-    lease_dir: Path | None
-    grace_s: float
+    event: Event | DeviceEvent
+    study: str = ""
+    done: asyncio.Future[None] | None = None
 
 
-_Item = tuple[str, Event, asyncio.Future[None] | None] | None
-"""An event of a study with whoever waits for it; None: only look whether idle devices can be shared out."""
+async def _nothing_to_look_at() -> None:
+    """For devices that exist on paper only."""
 
 
 class Shell:
@@ -98,28 +100,39 @@ class Shell:
         proposer: Proposer,
         sinks: Iterable[Sink],
         now: Callable[[], float],
+        fleet: Fleet | None = None,
+        look: Callable[[], Awaitable[None]] = _nothing_to_look_at,
     ) -> None:
+        """A shell over a journal that is open.
+
+        Args:
+            pins: what of the world may be used.
+            journal: where events go before they are acted on.
+            executor: runs the trials.
+            proposer: makes the proposals.
+            sinks: who is told the news.
+            now: seconds since the epoch.
+            fleet: what is known of the devices from earlier lives, and how they are shared.
+            look: reads the devices now, and calls `take_samples`.
+        """
         self._pins = pins
         self._journal = journal
         self._executor = executor
         self._proposer = proposer
         self._sinks = list(sinks)
         self._now = now
-        self._inbox: asyncio.Queue[_Item] = asyncio.Queue()
+        self._fleet = Fleet() if fleet is None else fleet
+        self._board = DeviceBoard(self._fleet, self._moment)
+        self._meter = EnergyMeter()
+        self._attempts = Attempts(pins, executor, self._meter, look, self._is_disk_full, now)
+        self._inbox: asyncio.Queue[_Posted | None] = (
+            asyncio.Queue()
+        )  # None: only look whether devices can be shared out
         self._entries: dict[str, Entry] = {}
-        self._devices: dict[str, Device] = {}
-        self._samples: Mapping[str, Sample] = {}
-        self._unusable: dict[str, tuple[str, str]] = {}  # uuid -> state and reason
-        self._since: dict[str, tuple[str, float]] = {}  # uuid -> state and when it was first seen in it
-        self._shown: dict[str, dict[str, object]] = {}
-        self._attempts: asyncio.TaskGroup | None = None
+        self._tasks: asyncio.TaskGroup | None = None
+        self._energy_before: dict[str, float] = {}  # attempt -> joules of its device when it started
         self._is_stopping = False
-        self._stops: set[str] = set()  # attempts asked to end; one may still be preparing its files
-        self._resting: dict[str, float] = {}  # device -> until when it gets no trial, after one could not be started
         self._woken = asyncio.Event()
-        self.quiet = asyncio.Event()  # set while no attempt runs
-        self.quiet.set()
-        self._running_attempts = 0
 
     # -- what is known ------------------------------------------------------------------------------------------------
 
@@ -131,7 +144,7 @@ class Shell:
     @property
     def devices(self) -> tuple[Device, ...]:
         """The devices trials may run on."""
-        return tuple(self._devices.values())
+        return tuple(self._board.devices.values())
 
     def study(self, name: str) -> Study:
         """The study of that name.
@@ -156,32 +169,26 @@ class Shell:
 
     def device_objects(self) -> list[dict[str, object]]:
         """Every device as `devices --json` shows it."""
-        occupants = self._occupants
-        return [self._device_object(device, occupants.get(device.uuid)) for device in self._devices.values()]
+        return self._board.objects(self._occupants)
 
-    def _device_object(self, device: Device, occupant: tuple[str, int] | None) -> dict[str, object]:
-        state, reason = self._device_state(device, occupant)
-        _, since = self._since.get(device.uuid, (state, None))
-        return messages.device_object(device, self._samples.get(device.uuid, Sample()), state, reason, occupant, since)
+    def is_energy_measured(self) -> bool:
+        """Whether every device tells what it uses."""
+        return all(self._meter.is_measured(device.uuid) for device in self.devices)
 
-    def _device_state(self, device: Device, occupant: tuple[str, int] | None) -> tuple[str, str | None]:
-        state, reason = self._unusable.get(device.uuid, ("idle", None))
-        # Beside a trial of ours a stranger is told of, and nothing more starts there.
-        return ("busy", reason) if occupant and state in ("idle", "foreign") else (state, reason)
+    def _moment(self) -> Moment:
+        at = self._now()
+        local = time.localtime(at)
+        return Moment(at, local.tm_hour * 60 + local.tm_min)
 
-    def _note_states(self) -> None:
-        """Remember since when each device is in its state."""
-        occupants = self._occupants
-        for uuid, device in self._devices.items():
-            state, _ = self._device_state(device, occupants.get(uuid))
-            if uuid not in self._since or self._since[uuid][0] != state:
-                self._since[uuid] = state, self._now()
+    async def _is_disk_full(self) -> bool:
+        await self._journal.look_at_disk()
+        return self._journal.is_full
 
     # -- the inbox ----------------------------------------------------------------------------------------------------
 
     def post(self, study: str, event: Event) -> None:
         """Put an event in the inbox."""
-        self._inbox.put_nowait((study, event, None))
+        self._inbox.put_nowait(_Posted(event, study))
 
     async def submit(self, study: str, event: Event) -> None:
         """Put an event in the inbox and wait until it is journalled and handled.
@@ -189,16 +196,27 @@ class Shell:
         Raises:
             RequestError: the event can't happen now.
         """
+        await self._submit(event, study)
+
+    async def submit_device(self, event: DeviceDrained | DeviceReturned) -> None:
+        """Put an order about a device in the inbox and wait until it is journalled and handled.
+
+        Raises:
+            RequestError: the order can't be carried out now.
+        """
+        await self._submit(event)
+
+    async def _submit(self, event: Event | DeviceEvent, study: str = "") -> None:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._inbox.put_nowait((study, event, done))
+        self._inbox.put_nowait(_Posted(event, study, done))
         await done
 
     async def run(self, stored: Iterable[StoredStudy]) -> None:
         """Reconcile with the world, then take in events until cancelled."""
         for known in stored:
             self._entries[known.study.name] = Entry(known.key, known.study)
-        async with asyncio.TaskGroup() as attempts:
-            self._attempts = attempts
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
             await self._reconcile()
             self.publish_all()
             for study in self.studies:
@@ -209,23 +227,27 @@ class Shell:
                 await self._take_next()
 
     async def _take_next(self) -> None:
-        item = await self._inbox.get()
-        if item is None:
-            await self._share_out()
-            return
-        name, event, done = item
+        posted = await self._inbox.get()
         try:
-            await self._apply(name, event)
+            if posted is not None:
+                await self._take_in(posted)
             await self._share_out()
         except CnnboError as error:
-            if done is not None and not done.cancelled():
-                done.set_exception(error)
+            if posted is not None and posted.done is not None and not posted.done.cancelled():
+                posted.done.set_exception(error)
             else:
                 # A late word: the answer to an ask that was dropped, or the end of an attempt that was given up.
                 log.info("dropped: %s", error)
             return
-        if done is not None and not done.cancelled():
-            done.set_result(None)
+        if posted is not None and posted.done is not None and not posted.done.cancelled():
+            posted.done.set_result(None)
+        await self._save_activities()
+
+    async def _take_in(self, posted: _Posted) -> None:
+        if isinstance(posted.event, DeviceEvent):
+            await self._apply_to_device(posted.event)
+        else:
+            await self._apply(posted.study, posted.event)
 
     async def _apply(self, name: str, event: Event) -> None:
         """Check, journal, handle, tell, carry out."""
@@ -277,16 +299,12 @@ class Shell:
     # -- commands -----------------------------------------------------------------------------------------------------
 
     def _carry_out(self, study: Study, command: Command) -> None:
-        assert self._attempts is not None
+        assert self._tasks is not None
         match command:
             case AskOptimizer():
-                self._attempts.create_task(self._propose(study, command), name=f"ask {study.name}")
+                self._tasks.create_task(self._propose(study, command), name=f"ask {study.name}")
             case StopTrial():
-                self._stop_attempt(f"{study.name}/{command.trial}/{command.attempt}", self._pins.grace_s)
-
-    def _stop_attempt(self, key: str, grace_s: float) -> None:
-        self._stops.add(key)
-        self._executor.stop(key, grace_s)
+                self._attempts.stop(attempt_key(study.name, command.trial, command.attempt), self._pins.grace_s)
 
     async def _propose(self, study: Study, command: AskOptimizer) -> None:
         """Ask the proposer; whatever happens, the ask is answered."""
@@ -329,21 +347,71 @@ class Shell:
     # -- devices ------------------------------------------------------------------------------------------------------
 
     def take_devices(self, devices: Iterable[Device]) -> None:
-        """Learn which devices there are."""
-        self._devices = {device.uuid: device for device in devices}
+        """Learn which devices there are; one with a trial on it stays known until that has ended."""
+        found = {device.uuid: device for device in devices}
+        kept = {uuid: device for uuid, device in self._board.devices.items() if uuid in self._occupants}
+        for message in self._board.take_devices((kept | found).values()):
+            self._publish(message)
 
-    def take_samples(self, samples: Mapping[str, Sample], held: Mapping[str, str]) -> None:
+    def take_samples(self, samples: Mapping[str, Sample], held: Mapping[str, Stranger]) -> None:
         """Learn how the devices are, and share out those that became idle.
 
         Args:
             samples: a reading of each device.
             held: devices that somebody else uses, with whom.
         """
-        self._samples = samples
-        faults = {uuid: ("quarantined", sample.fault) for uuid, sample in samples.items() if sample.fault}
-        self._unusable = {uuid: ("foreign", reason) for uuid, reason in held.items()} | faults
+        self._board.take_samples(samples)
+        self._meter.take(time.monotonic(), samples)
+        readings = {
+            uuid: Reading(sample.fault, sample.is_broken, held.get(uuid), sample.slowdown)
+            for uuid, sample in samples.items()
+        }
+        for event in self._fleet.take(self._now(), readings):
+            self._inbox.put_nowait(_Posted(event))
+        self._yield_devices()
         self._publish_devices()
         self._inbox.put_nowait(None)
+
+    def take_health(self, event: HealthEvent) -> None:
+        """Learn what a driver reported by itself."""
+        log.warning("%s: %s", ", ".join(event.uuids), event.reason)
+        for uuid in event.uuids:
+            if event.kind is HealthKind.HARDWARE and not self._fleet.is_quarantined(uuid):
+                self._inbox.put_nowait(_Posted(DeviceQuarantined(self._now(), uuid, event.reason, event.xid)))
+            occupant = self._occupants.get(uuid)
+            if event.xid is not None and occupant is not None:
+                self._suspect(*occupant, event, event.xid)
+
+    def _suspect(self, study: str, trial: int, event: HealthEvent, xid: int) -> None:
+        key = self._attempt_key(study, trial)
+        self._attempts.suspect(key, xid)
+        if event.kind is HealthKind.APPLICATION and xid != CLEAN_UP_XID:
+            self._attempts.condemn(key, Failure.CRASHED, f"The device stopped the trial: {event.reason}.")
+
+    def _yield_devices(self) -> None:
+        """Stop trials beside which somebody else's process has appeared, where that is wanted."""
+        for uuid, (name, trial) in self._occupants.items():
+            reason = self._fleet.must_yield(uuid, self.study(name).spec.yields)
+            key = self._attempt_key(name, trial)
+            if reason is not None and not self._attempts.is_asked_to_end(key):
+                log.info("trial %d of study %s makes room: %s", trial, name, reason)
+                self._attempts.stop(key, self._pins.grace_s)
+
+    def _attempt_key(self, study: str, trial: int) -> str:
+        """What identifies the last attempt at a trial."""
+        return attempt_key(study, trial, len(self.study(study).trial(trial).attempts))
+
+    async def _apply_to_device(self, event: DeviceEvent) -> None:
+        """Check, journal, handle, tell, and end what runs on a device that is broken."""
+        self._fleet.check(event)
+        await self._journalled(lambda: self._journal.append_device(event))
+        self._fleet.handle(event)
+        self._publish(device_news(event))
+        self._publish_devices()
+        if isinstance(event, DeviceQuarantined) and (occupant := self._occupants.get(event.device)):
+            self._attempts.condemn(
+                self._attempt_key(*occupant), Failure.DEVICE_LOST, f"The device was lost: {event.reason}."
+            )
 
     async def woken(self, at_most_s: float) -> None:
         """Wait until a study begins or goes on, at most so many seconds: devices are read again then."""
@@ -352,22 +420,19 @@ class Shell:
                 await self._woken.wait()
         self._woken.clear()
 
-    def _idle(self) -> list[str]:
-        occupants = self._occupants
-        now = self._now()
-        resting = {uuid for uuid, until in self._resting.items() if now < until}
-        return [uuid for uuid in self._devices if uuid not in {*occupants, *self._unusable, *resting}]
-
     async def _share_out(self) -> None:
         """Put trials on idle devices until nothing more fits."""
-        while not self._is_stopping and not self._journal.is_full:
-            allocations = allocate(self._idle(), self.studies)
+        self._fleet.halt = self._journal.full_reason if self._journal.is_full else None
+        while not self._is_stopping:
+            moment = self._moment()
+            idle = self._fleet.startable(self._board.devices, self.busy_devices, moment)
+            allocations = allocate(idle, self.studies, moment.minute, self._fleet.returned)
             if not allocations:
                 return
             for allocation in allocations:
                 if self._is_stopping:
                     return
-                limit = exceeded_limit(self.study(allocation.study), self._now())
+                limit = self._exceeded_limit(self.study(allocation.study))
                 if limit is not None:
                     await self._apply(allocation.study, BudgetReached(self._now(), limit))
                     break
@@ -376,70 +441,52 @@ class Shell:
                 else:
                     await self._start(allocation)
 
+    def _exceeded_limit(self, study: Study) -> str | None:
+        running_j = []
+        for trial in study.running:
+            now_j = self._meter.joules(trial.attempts[-1].device)
+            before_j = self._energy_before.get(attempt_key(study.name, trial.id, len(trial.attempts)))
+            if now_j is not None and before_j is not None:
+                running_j.append(now_j - before_j)
+        return exceeded_limit(study, self._now(), running_j)
+
     async def _start(self, allocation: StartTrial) -> None:
         """Journal the intent, then start the process."""
         trial = self.study(allocation.study).trial(allocation.trial)
         attempt = len(trial.attempts) + 1
         token = secrets.token_hex(16)
         started = TrialStarted(self._now(), trial.id, attempt, allocation.device, token)
+        if self.study(allocation.study).spec.model is None:  # what a script does before it says a word, nobody knows
+            self._board.take_phase(allocation.device, "training")
         await self._apply(allocation.study, started)
-        assert self._attempts is not None
-        self._running_attempts += 1
-        self.quiet.clear()
-        work = self._run_attempt(self.study(allocation.study), trial, attempt, self._devices[allocation.device], token)
-        self._attempts.create_task(work, name=f"attempt {allocation.study}/{trial.id}/{attempt}")
+        assert self._tasks is not None
+        self._attempts.begin()
+        work = Work(self.study(allocation.study), trial, attempt, self._board.devices[allocation.device], token)
+        if (before_j := self._meter.joules(allocation.device)) is not None:
+            self._energy_before[work.key] = before_j
+        self._tasks.create_task(self._run_attempt(work), name=f"attempt {work.key}")
 
-    async def _run_attempt(self, study: Study, trial: Trial, attempt: int, device: Device, token: str) -> None:
+    async def _run_attempt(self, work: Work) -> None:
         """Run one attempt and post how it ended; never raises into the group."""
+        study, trial, device = work.study, work.trial, work.device
 
         def on_progress(progress: Progress) -> None:
+            if progress.phase is not None and self._board.take_phase(device.uuid, progress.phase):
+                self._publish_devices()
             body = messages.progress_object(trial.id, device.uuid, progress)
             topic = f"study/{study.name}/trial/{trial.id}/progress"
             self._publish(Message(topic, body, messages.PROGRESS_SCHEMA, Delivery.PROGRESS))
 
-        evidence = await self._launch(study, trial, attempt, device, token, on_progress)
-        directory = attempt_dir(self._pins.state, study.name, trial.id, attempt)
-        result = await asyncio.to_thread(read_result, directory)
-        outcome = judge(evidence, result, study.spec.report.pattern is not None)
-        if isinstance(outcome, Failed) and outcome.failure is Failure.CRASHED and result is None:
-            # The error itself tells equal crashes from different ones, and people what to mend.
-            words = await asyncio.to_thread(last_words, self._pins.state, study.name, trial.id, attempt)
-            outcome = replace(outcome, message=f"{outcome.message.rstrip('.')}: {words}" if words else outcome.message)
-        is_lost = evidence.stopped_by not in ("request", "lease") and device.uuid not in self._resting
-        self._stops.discard(f"{study.name}/{trial.id}/{attempt}")
+        ended, is_startable = await self._attempts.run(work, on_progress)
+        if not is_startable:
+            self._fleet.rest(device.uuid, self._now() + REST_S)
         try:
-            await self.submit(study.name, _end_event(self._now(), trial.id, attempt, outcome, evidence, is_lost))
+            await self.submit(study.name, ended)
         except (RequestError, InvalidTransitionError) as error:
             log.info("dropped: %s", error)
         finally:
-            self._running_attempts -= 1
-            if not self._running_attempts:
-                self.quiet.set()
-
-    async def _launch(
-        self,
-        study: Study,
-        trial: Trial,
-        attempt: int,
-        device: Device,
-        token: str,
-        on_progress: Callable[[Progress], None],
-    ) -> ExitEvidence:
-        """Write the attempt's files and run it to its end."""
-        lease = None if self._pins.lease_dir is None else lease_path(self._pins.lease_dir, device.uuid)
-        try:
-            launch = await asyncio.to_thread(
-                prepare_launch, study, trial, attempt, device, token, self._pins.state, lease
-            )
-            if self._is_stopping or launch.key in self._stops:
-                return ExitEvidence(stopped_by="request")
-            self._resting.pop(device.uuid, None)
-            return await self._executor.run(launch, on_progress)
-        except Exception as error:
-            # No file, no process: the machine's fault or ours, which says nothing about the configuration.
-            log.exception("trial %d of study %s could not be started", trial.id, study.name)
-            self._resting[device.uuid] = self._now() + REST_S
-            return ExitEvidence(stopped_by="runner", message=f"The trial could not be started: {error}.")
+            self._energy_before.pop(work.key, None)
+            self._attempts.end()
 
     # -- starting and stopping ----------------------------------------------------------------------------------------
 
@@ -450,23 +497,11 @@ class Shell:
         if orphans:
             log.warning("ended %d processes of an earlier life.", orphans)
         for study, trial in running:
-            await self._apply(study.name, await asyncio.to_thread(self._found, study, trial))
+            event = await asyncio.to_thread(found, study, trial, self._pins.state, self._now())
+            await self._apply(study.name, event)
         for study in self.studies:
             for ask in study.outstanding_asks:
                 await self._apply(study.name, AskDropped(self._now(), ask))
-
-    def _found(self, study: Study, trial: Trial) -> Event:
-        """What became of an attempt whose daemon died: its result if it left one, else it was interrupted."""
-        attempt = trial.attempts[-1]
-        directory = attempt_dir(self._pins.state, study.name, trial.id, attempt.n)
-        ended_at = max(attempt.started, min(self._now(), _last_change(directory, attempt.started)))
-        outcome = harvest(directory, study.spec.report.pattern is not None)
-        evidence = read_evidence(directory) or ExitEvidence()
-        is_lost = evidence.stopped_by != "request"  # an orderly stop or a pause may have been cut short
-        if outcome is None:
-            message = "The daemon died while it ran."
-            return TrialFailed(ended_at, trial.id, attempt.n, Failure.INTERRUPTED, message, is_lost=is_lost)
-        return _end_event(ended_at, trial.id, attempt.n, outcome, evidence, is_lost)
 
     async def stop(self, grace_s: float) -> None:
         """Start nothing more and end all attempts; returns when the last one's end is journalled.
@@ -474,10 +509,13 @@ class Shell:
         A second call with a shorter grace hastens it.
         """
         self._is_stopping = True
+        self._attempts.stop_starting()
         for study in self.studies:
             for trial in study.running:
-                self._stop_attempt(f"{study.name}/{trial.id}/{len(trial.attempts)}", grace_s)
-        await self.quiet.wait()
+                self._attempts.stop(self._attempt_key(study.name, trial.id), grace_s)
+        await self._attempts.quiet.wait()
+        self._board.end_all()
+        await self._save_activities()
 
     async def delete(self, name: str) -> None:
         """Free the name of an ended study and remove its files.
@@ -527,16 +565,19 @@ class Shell:
             if not study.is_archived:
                 for message in messages.retained(study, study.trials, now):
                     self._publish(message)
-        self._shown.clear()
+        self._board.forget_shown()
         self._publish_devices()
 
     def _publish_devices(self) -> None:
-        self._note_states()
-        for body in self.device_objects():
-            uuid = str(body["uuid"])
-            if self._shown.get(uuid) != body:
-                self._shown[uuid] = body
-                self._publish(Message(f"device/{uuid}", body, messages.DEVICE_SCHEMA, Delivery.STATE))
+        is_asking = any(study.outstanding_asks for study in self.studies)
+        for message in self._board.update(self._occupants, "waits for a proposal" if is_asking else "no trial to run"):
+            self._publish(message)
+
+    async def _save_activities(self) -> None:
+        """Keep what the devices were up to; on a full disk that is not worth waiting for."""
+        if activities := self._board.unsaved():
+            with suppress(JournalFullError):
+                await self._journal.save_activities(activities)
 
     def _tell(self, before: Study, after: Study, event: Event) -> None:
         """Tell what an event changed."""
@@ -549,20 +590,3 @@ def _set_aside(directory: Path, at: float) -> None:
     """Files of a study that the journal doesn't know must not be taken for results of a new one, nor be lost."""
     if directory.exists():
         directory.rename(directory.with_name(f"{directory.name}~{at:.0f}"))
-
-
-def _end_event(at: float, trial: int, attempt: int, outcome: Outcome, evidence: ExitEvidence, is_lost: bool) -> Event:
-    facts = {key: value for key, value in asdict(evidence).items() if value is not None and messages.is_json(value)}
-    if isinstance(outcome, Completed):
-        return TrialCompleted(at, trial, attempt, outcome.value, outcome.metrics, facts, resumed=outcome.resumed)
-    failure = Failure(outcome.failure)
-    message, metrics, resumed = outcome.message, outcome.metrics, outcome.resumed
-    return TrialFailed(at, trial, attempt, failure, message, metrics, facts, is_lost, resumed=resumed)
-
-
-def _last_change(directory: Path, default: float) -> float:
-    """When the newest file of an attempt was written, in seconds since the epoch."""
-    try:
-        return max((path.stat().st_mtime for path in directory.iterdir()), default=default)
-    except OSError:
-        return default

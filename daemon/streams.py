@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from cnnbo.daemon.executors.base import Progress
+from cnnbo.daemon.executors.base import PHASES, Progress
 
 OUTPUT_LINE_LIMIT = 16 << 10
 """Bytes of a line of output in which a pattern is looked for; of a longer line, the last ones."""
@@ -186,7 +186,8 @@ def parse_progress(line: bytes) -> Progress | None:
     if not isinstance(data, dict):
         return None
     counts = {name: _whole(data.get(name)) for name in ("step", "steps", "epoch", "epochs")}
-    return Progress(**counts, metrics=_metrics(data.get("metrics")))
+    phase = data.get("phase")
+    return Progress(**counts, metrics=_metrics(data.get("metrics")), phase=phase if phase in PHASES else None)
 
 
 def merge_progress(older: Progress, newer: Progress) -> Progress:
@@ -198,4 +199,5 @@ def merge_progress(older: Progress, newer: Progress) -> Progress:
         epoch=older.epoch if newer.epoch is None else newer.epoch,
         epochs=older.epochs if newer.epochs is None else newer.epochs,
         metrics=metrics if len(metrics) <= _MAX_METRICS else newer.metrics,
+        phase=older.phase if newer.phase is None else newer.phase,
     )

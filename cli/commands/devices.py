@@ -1,4 +1,4 @@
-"""`cnnbo devices`: the devices of this box and what they do."""
+"""`cnnbo devices`, `drain`, `return`: the devices of this box, what they do, and whether they get trials."""
 
 import asyncio
 from typing import Annotated, Any
@@ -23,6 +23,34 @@ def devices(
         print_json(found)
     else:
         print_devices(found)
+
+
+DeviceName = Annotated[
+    str, typer.Argument(metavar="DEVICE", help="An index, like 0 or gpu0, or (the start of) a UUID.")
+]
+
+
+def drain(device: DeviceName, state: options.State = None, json: options.Json = False) -> None:
+    """Start no more trials on a device; what runs there goes on to its end. Lasts until `return`."""
+    _order("drain", device, state, json)
+
+
+def return_device(device: DeviceName, state: options.State = None, json: options.Json = False) -> None:
+    """Use a drained or quarantined device again."""
+    _order("return", device, state, json)
+
+
+def _order(verb: str, device: str, state: options.State, json: bool) -> None:
+    from cnnbo.cli.output import device_label, print_json
+    from cnnbo.daemon.client import ask
+
+    answer = ask(options.state_folder(state), verb, device=device)
+    if json:
+        print_json(answer)
+        return
+    trial = f"; {answer['study']} #{answer['trial']} goes on to its end" if answer["study"] else ""
+    what = f"drained{trial}" if verb == "drain" else f"may be used again (now {answer['state']})"
+    print(f"{device_label(answer)}: {what}")
 
 
 def _from_daemon(state: options.State) -> list[dict[str, Any]] | None:

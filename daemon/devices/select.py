@@ -38,7 +38,7 @@ def open_devices(wanted: str, environ: Mapping[str, str] = os.environ) -> Select
     - otherwise NVIDIA devices separated by commas, each in one of the forms that `find_device` knows.
 
     `CUDA_VISIBLE_DEVICES` in `environ` limits the NVIDIA devices there are to choose from. Empty or `-1`, it means that
-    none may be used, and `auto` takes the CPU.
+    none may be used, and `auto` takes the CPU. Inside a Slurm job only the devices of its allocation are there.
 
     Raises:
         ConfigurationError: the text can't be read, a device in it doesn't exist, or there are NVIDIA devices and they
@@ -47,17 +47,44 @@ def open_devices(wanted: str, environ: Mapping[str, str] = os.environ) -> Select
     wanted = wanted.strip()
     if wanted == "cpu" or wanted.startswith("cpu:"):
         return _open_cpu(_slots(wanted), "Trials run on the CPU")
-    visible = environ.get("CUDA_VISIBLE_DEVICES")
-    backend = NvmlBackend(visible)
-    found = tuple(backend.discover())
-    if wanted != "auto":
-        return _open_chosen(wanted, backend, found, visible)
+    limit = _limit(environ)
+    backend = NvmlBackend(limit.visible)
+    try:
+        found = tuple(backend.discover())
+        if wanted != "auto":
+            return _open_chosen(wanted, backend, found, limit)
+    except ConfigurationError:
+        backend.close()
+        raise
     if found:
-        return Selection(backend, found, f"Trials run on {_list(found)}.")
+        return _selected(backend, found, limit)
     backend.close()
-    hidden = hides_all(visible)
-    why = f'CUDA_VISIBLE_DEVICES="{visible}" hides every GPU' if hidden else "No NVIDIA device was found"
+    why = limit.reason if hides_all(limit.visible) else "No NVIDIA device was found"
     return _open_cpu(1, f"{why}, so trials run on the CPU")
+
+
+@dataclass(frozen=True, slots=True)
+class _Limit:
+    """Which NVIDIA devices may be used, in the form of CUDA_VISIBLE_DEVICES (None = all), and who says so."""
+
+    visible: str | None
+    reason: str = ""
+
+
+def _limit(environ: Mapping[str, str]) -> _Limit:
+    visible = environ.get("CUDA_VISIBLE_DEVICES")
+    job = environ.get("SLURM_JOB_ID")
+    if job:
+        # Slurm sets CUDA_VISIBLE_DEVICES for a job that has GPUs, and leaves it out for one that has none.
+        return _Limit(visible or "", f"Slurm job {job} has {f'the devices {visible}' if visible else 'no GPU'}")
+    return _Limit(
+        visible, f'CUDA_VISIBLE_DEVICES="{visible}" hides {"every GPU" if hides_all(visible) else "all others"}'
+    )
+
+
+def _selected(backend: NvmlBackend, devices: tuple[Device, ...], limit: _Limit) -> Selection:
+    allocation = f" ({limit.reason})" if limit.reason.startswith("Slurm") else ""
+    return Selection(backend, devices, " ".join([f"Trials run on {_list(devices)}{allocation}.", *backend.unreadable]))
 
 
 def find_device(text: str, devices: Sequence[Device]) -> Device:
@@ -105,7 +132,7 @@ def _open_cpu(slots: int, why: str) -> Selection:
     return Selection(backend, devices, f"{why}: {_list(devices)}{remark}.")
 
 
-def _open_chosen(wanted: str, backend: NvmlBackend, found: tuple[Device, ...], visible: str | None) -> Selection:
+def _open_chosen(wanted: str, backend: NvmlBackend, found: tuple[Device, ...], limit: _Limit) -> Selection:
     chosen: set[str] = set()
     problems: list[str] = []
     for text in wanted.split(","):
@@ -114,11 +141,12 @@ def _open_chosen(wanted: str, backend: NvmlBackend, found: tuple[Device, ...], v
         except ConfigurationError as error:
             problems += error.problems
     if problems:
-        limit = "" if visible is None else f' (CUDA_VISIBLE_DEVICES="{visible}" hides all others)'
-        raise ConfigurationError([f"--devices {wanted}: {problem}{limit}" for problem in problems])
+        why = "" if limit.visible is None else f" ({limit.reason})"
+        raise ConfigurationError(
+            [*(f"--devices {wanted}: {problem}{why}" for problem in problems), *backend.unreadable]
+        )
     backend.keep(chosen)
-    devices = tuple(device for device in found if device.uuid in chosen)
-    return Selection(backend, devices, f"Trials run on {_list(devices)}.")
+    return _selected(backend, tuple(device for device in found if device.uuid in chosen), limit)
 
 
 def _has_index(device: Device, text: str) -> bool:

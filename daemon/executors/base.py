@@ -60,6 +60,10 @@ class Launch:
         return cls(**{**data, **paths, "command": tuple(data["command"]), "cores": tuple(data["cores"])})
 
 
+PHASES = ("starting", "loading", "compiling", "training", "evaluating")
+"""What a trial can say that it is doing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """How far a running trial has come; every figure is None or missing where the trial doesn't tell.
@@ -68,6 +72,7 @@ class Progress:
         step, steps: steps done, and steps in all.
         epoch, epochs: epochs begun, and epochs in all.
         metrics: metric names with finite numbers.
+        phase: what it is doing: one of `PHASES`.
     """
 
     step: int | None = None
@@ -75,6 +80,7 @@ class Progress:
     epoch: int | None = None
     epochs: int | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
+    phase: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

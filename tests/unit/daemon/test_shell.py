@@ -4,7 +4,7 @@ import asyncio
 import json
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,18 @@ from typing import Any
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
-from cnnbo.daemon.devices.base import Device, DeviceKind, Sample
+from cnnbo.daemon.attempts import Pins
+from cnnbo.daemon.devices.base import Device, DeviceKind, HealthEvent, HealthKind, Sample
 from cnnbo.daemon.executors.base import ExitEvidence
 from cnnbo.daemon.executors.fake import FakeExecutor
 from cnnbo.daemon.journal import Journal, read_journal
 from cnnbo.daemon.proposer import Proposer
-from cnnbo.daemon.shell import Pins, Shell
+from cnnbo.daemon.shell import Shell
 from cnnbo.daemon.sinks.base import Message
 from cnnbo.scheduler.errors import RequestError
 from cnnbo.scheduler.events import (
+    DeviceDrained,
+    DeviceReturned,
     StudyAmended,
     StudyCancelled,
     StudyCreated,
@@ -28,6 +31,9 @@ from cnnbo.scheduler.events import (
     StudyResumed,
     TrialsRetried,
 )
+from cnnbo.scheduler.fleet import Fleet
+from cnnbo.scheduler.occupancy import Stranger
+from cnnbo.scheduler.sharing import NO_LIMITS, Sharing, Yield
 from cnnbo.scheduler.space import FloatParameter, SearchSpace
 from cnnbo.scheduler.spec import Budget, StudySpec
 from cnnbo.scheduler.study import Study
@@ -111,12 +117,18 @@ def no_blocking() -> Iterator[BlockBuster]:
 
 
 @asynccontextmanager
-async def scene(state: Path, executor: FakeExecutor | None = None) -> AsyncIterator[Scene]:
+async def scene(
+    state: Path, executor: FakeExecutor | None = None, sharing: Sharing = NO_LIMITS
+) -> AsyncIterator[Scene]:
     """A shell with two devices, torn down without ceremony, like a daemon that dies."""
     journal, executor, ears = Journal(state), executor or FakeExecutor(), Ears()
     stored = await journal.open()
+    fleet = Fleet(sharing)
+    for event in await journal.device_events():
+        fleet.handle(event)
     async with Proposer(state / "proposer.log") as proposer:
-        shell = Shell(Pins(state, None, 0.0), journal, executor, proposer, [ears], iter(range(10, 10**6)).__next__)
+        clock = iter(range(10, 10**6)).__next__
+        shell = Shell(Pins(state, None, 0.0), journal, executor, proposer, [ears], clock, fleet)
         shell.take_devices(DEVICES)
         work = asyncio.create_task(shell.run(stored))
         try:
@@ -146,12 +158,12 @@ async def test_idle_devices_get_trials_until_the_study_ends(tmp_path: Path, no_b
 async def test_a_failing_device_gets_no_trial_and_comes_back(tmp_path: Path) -> None:
     """A quarantined device is shown with its reason and not used until it is well."""
     async with scene(tmp_path) as at:
-        at.shell.take_samples({"fake-0": Sample(fault="it fell off the bus"), "fake-1": Sample()}, {})
+        at.shell.take_samples({"fake-0": Sample(fault="the driver is away"), "fake-1": Sample()}, {})
         await at.submit()
         await at.executor.started("s/1/1")
         assert at.study.trial(2).state is TrialState.PENDING
         states = {device["uuid"]: (device["state"], device["reason"]) for device in at.shell.device_objects()}
-        assert states == {"fake-0": ("quarantined", "it fell off the bus"), "fake-1": ("busy", None)}
+        assert states == {"fake-0": ("quarantined", "the driver is away"), "fake-1": ("busy", None)}
         at.shell.take_samples({"fake-0": Sample(), "fake-1": Sample()}, {})
         assert (await at.executor.started("s/2/1")).key == "s/2/1"
 
@@ -159,7 +171,9 @@ async def test_a_failing_device_gets_no_trial_and_comes_back(tmp_path: Path) -> 
 async def test_a_device_of_another_instance_is_left_alone(tmp_path: Path) -> None:
     """Its lease is held: using it would slow down somebody else's trial."""
     async with scene(tmp_path) as at:
-        at.shell.take_samples({}, {"fake-0": "in use by another cnnbo", "fake-1": "in use by another cnnbo"})
+        uuids = [device.uuid for device in DEVICES]
+        held = dict.fromkeys(uuids, Stranger("in use by another cnnbo"))
+        at.shell.take_samples(dict.fromkeys(uuids, Sample()), held)
         await at.submit()
         assert not at.executor.running
         assert {device["state"] for device in at.shell.device_objects()} == {"foreign"}
@@ -319,3 +333,152 @@ async def test_evidence_is_journalled_with_the_end(tmp_path: Path) -> None:
         [body] = db.execute("SELECT json_extract(body, '$.evidence.exit_code') FROM event WHERE type = 'TrialFailed'")
     db.close()
     assert body == (3,)
+
+
+WELL = {device.uuid: Sample() for device in DEVICES}
+BROKEN = WELL | {"fake-0": Sample(fault="It has fallen off the bus.", is_broken=True)}
+
+
+def shown(at: Scene, uuid: str = "fake-0") -> dict[str, object]:
+    return next(device for device in at.shell.device_objects() if device["uuid"] == uuid)
+
+
+async def test_a_lost_device_gives_its_trial_to_another_and_is_not_used_until_it_is_returned(tmp_path: Path) -> None:
+    """The trial says nothing about its configuration; the device stays out, over a restart too."""
+    executor = FakeExecutor()
+    async with scene(tmp_path, executor) as at:
+        await at.submit()
+        await executor.started("s/1/1")
+        second = await executor.started("s/2/1")
+        at.shell.take_samples(BROKEN, {})
+        await at.until(1, TrialState.PENDING)
+        lost = at.study.trial(1).attempts[0]
+        assert (lost.outcome, lost.is_lost, lost.device) == ("device_lost", True, "fake-0")
+        assert at.study.trial(1).message == "The device was lost: It has fallen off the bus."
+        assert not at.study.history().failed.size
+        executor.finish(second.key, result={"value": 0.5})
+        assert (await executor.started("s/1/2")).key == "s/1/2"
+        assert at.study.trial(1).attempts[1].device == "fake-1"
+        assert "device_quarantined" in at.ears.events()
+    executor = FakeExecutor()
+    async with scene(tmp_path, executor) as at:
+        at.shell.take_samples(WELL, {})
+        assert (shown(at)["state"], shown(at)["reason"]) == ("quarantined", "It has fallen off the bus")
+        await executor.started("s/1/3")
+        assert len(executor.running) == 1
+        await at.shell.submit_device(DeviceReturned(50.0, "fake-0", "returned by bob"))
+        await executor.started("s/3/1")
+        assert shown(at)["state"] == "busy"
+
+
+async def test_an_error_of_the_program_ends_its_trial_and_leaves_the_device_in_use(tmp_path: Path) -> None:
+    """A kernel that reads past its memory is the training code's fault; some hang there for hours."""
+    async with scene(tmp_path) as at:
+        await at.submit()
+        await at.executor.started("s/1/1")
+        at.shell.take_health(HealthEvent(("fake-0",), HealthKind.APPLICATION, "XID 31: a bad address", 31))
+        await at.until(1, TrialState.FAILED)
+        trial = at.study.trial(1)
+        assert (trial.failure, trial.message) == ("crashed", "The device stopped the trial: XID 31: a bad address.")
+        assert (await at.executor.started("s/3/1")).key == "s/3/1"
+        assert at.study.trial(3).attempts[0].device == "fake-0"
+    assert _evidence(tmp_path, "xids") == [[31]]
+
+
+async def test_the_cleaning_up_after_a_kill_harms_nobody(tmp_path: Path) -> None:
+    """NVIDIA reports XID 45 after every process that was killed: the next trial is there by then."""
+    async with scene(tmp_path) as at:
+        await at.submit()
+        await at.executor.started("s/1/1")
+        at.shell.take_health(HealthEvent(("fake-0",), HealthKind.APPLICATION, "XID 45: cleaned up", 45))
+        await at.end(1, 1, 0.5)
+    assert _evidence(tmp_path, "xids") == [[45]]
+
+
+async def test_an_error_of_the_hardware_quarantines_the_devices_it_names(tmp_path: Path) -> None:
+    """Where the driver can't say which device it was, all of them are suspect."""
+    async with scene(tmp_path) as at:
+        await at.submit()
+        await at.executor.started("s/1/1")
+        await at.executor.started("s/2/1")
+        at.shell.take_health(HealthEvent(("fake-0", "fake-1"), HealthKind.HARDWARE, "XID 79: off the bus", 79))
+        await at.until(1, TrialState.PENDING)
+        await at.until(2, TrialState.PENDING)
+        assert {device["state"] for device in at.shell.device_objects()} == {"quarantined"}
+        assert {trial.attempts[-1].outcome for trial in at.study.trials[:2]} == {"device_lost"}
+        assert not at.executor.running
+
+
+async def test_a_result_that_was_written_before_the_device_was_lost_counts(tmp_path: Path) -> None:
+    """The training was done."""
+    async with scene(tmp_path) as at:
+        await at.submit()
+        launch = await at.executor.started("s/1/1")
+        await asyncio.to_thread(write_result, launch.directory, 0.5)
+        at.shell.take_samples(BROKEN, {})
+        await at.until(1, TrialState.COMPLETE)
+        assert at.study.trial(1).value == 0.5
+
+
+async def test_a_drained_device_finishes_its_trial_and_gets_no_other(tmp_path: Path) -> None:
+    """Nobody loses an evening's training because somebody wants to change a fan."""
+    async with scene(tmp_path) as at:
+        await at.submit()
+        await at.executor.started("s/1/1")
+        await at.executor.started("s/2/1")
+        await at.shell.submit_device(DeviceDrained(9.0, "fake-0", "drained by bob"))
+        assert (shown(at)["state"], shown(at)["trial"]) == ("drained", 1)
+        await at.end(1, 1, 0.5)
+        assert at.study.trial(3).state is TrialState.PENDING
+        await at.shell.submit_device(DeviceReturned(9.0, "fake-0"))
+        await at.executor.started("s/3/1")
+
+
+@pytest.mark.parametrize("yields", Yield)
+async def test_a_trial_makes_room_for_somebody_else_where_that_is_wanted(yields: Yield, tmp_path: Path) -> None:
+    """As a pause would stop it: with time for a checkpoint, and not counted as lost."""
+    async with scene(tmp_path) as at:
+        await at.submit(replace(SPEC, yields=yields))
+        await at.executor.started("s/1/1")
+        at.shell.take_samples(WELL, {"fake-0": Stranger("alice: python train.py (pid 7, 9.1 GB)", is_known=True)})
+        if yields is Yield.STOP:
+            await at.until(1, TrialState.PENDING)
+            attempt = at.study.trial(1).attempts[0]
+            assert (attempt.outcome, attempt.is_lost, shown(at)["state"]) == ("interrupted", False, "foreign")
+        else:
+            await at.end(1, 1, 0.5)
+            assert shown(at)["state"] == "foreign"
+
+
+async def test_energy_is_journalled_with_each_attempt(tmp_path: Path) -> None:
+    """What a study has cost in energy is the sum of what its attempts used."""
+    async with scene(tmp_path) as at:
+        at.shell.take_samples({uuid: Sample(energy_j=1000.0) for uuid in WELL}, {})
+        await at.submit()
+        await at.executor.started("s/1/1")
+        at.shell.take_samples({uuid: Sample(energy_j=1250.0) for uuid in WELL}, {})
+        await at.end(1, 1, 0.5)
+        assert at.study.trial(1).energy_j == 250.0
+        assert at.shell.is_energy_measured()
+
+
+async def test_the_timeline_of_the_devices_is_in_the_journal(tmp_path: Path) -> None:
+    """Where the time went can be asked for in SQL, gaps and their reasons included."""
+    async with scene(tmp_path) as at:
+        await at.submit()
+        await at.end(1, 1, 0.5)
+        await at.shell.submit("s", StudyCancelled(2.0))
+        await at.ears.until(lambda: not at.study.running)
+        await at.shell.stop(0.0)
+    with closing(sqlite3.connect(tmp_path / "journal.sqlite")) as db:
+        rows = db.execute("SELECT activity, study, trial, ended FROM timeline WHERE device = 'fake-0'").fetchall()
+    course = [row[:3] for row in rows if row[0] != "idle"]
+    assert course == [("training", "s", 1), ("training", "s", 3), ("off", None, None)]
+    assert [row[3] is None for row in rows] == [False] * (len(rows) - 1) + [True]
+
+
+def _evidence(state: Path, key: str) -> list[object]:
+    """What stands under a key in the evidence of all ends of attempts that have it."""
+    with closing(sqlite3.connect(state / "journal.sqlite")) as db:
+        rows = db.execute("SELECT json_extract(body, '$.evidence.' || ?) FROM event ORDER BY seq", (key,)).fetchall()
+    return [json.loads(found) for (found,) in rows if found is not None]
