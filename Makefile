@@ -1,5 +1,6 @@
 # make test     everything that must hold: format, lint, types, import rules, then the tests
 # make check    the same without the tests
+# make fuzz     the property tests alone with many new examples, for an hour or so by hand
 # make demo     a whole study of a small ConvNet on two CPU slots, in less than five minutes
 # make .venv    the virtual environment that the others use; made by them where it is missing
 # make clean    removes what the targets above left behind, but for .venv and data/
@@ -9,7 +10,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := test
-.PHONY: .venv check test demo clean
+.PHONY: .venv check test fuzz demo clean
 
 # What is installed beside the thin base.
 EXTRAS ?= bo,svhn,dev
@@ -36,6 +37,10 @@ check: .venv
 
 test: check
 	$(BIN)/pytest -n $(JOBS)
+
+# Whatever the tests call Hypothesis for carries its marker.
+fuzz: .venv
+	HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest -n $(JOBS) -m hypothesis -o timeout=7200
 
 data/digits: | .venv
 	$(BIN)/cnnbo data synth $@

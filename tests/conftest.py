@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # Tests are no packages (importlib mode); from here on they import each other's helpers as `tests.contracts.…`.
 sys.path.append(str(Path(__file__).parent.parent))
@@ -17,6 +18,13 @@ pytest.register_assert_rewrite("tests.contracts")
 os.environ["PATH"] = os.environ.get("PATH", os.defpath) + os.pathsep + "/usr/sbin"
 
 from tests.nvml.driver import FakeDriver, build_library, gpus  # noqa: E402 - needs the path above
+
+# `make test` draws the same few examples every time, so that it fails only for what was changed; `make fuzz` draws new
+# ones, many. What a search finds is added to its test as an @example.
+_SEARCH = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large]}
+settings.register_profile("fixed", settings(max_examples=60, derandomize=True, database=None), **_SEARCH)
+settings.register_profile("fuzz", settings(max_examples=3_000, print_blob=True), **_SEARCH)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 
 def _lacks(*programs: str) -> str | None:
