@@ -22,6 +22,10 @@ Scale = Literal["linear", "log", "reverse-log"]
 """`log` spreads small values, `reverse-log` (the log of 1 - x) spreads values near 1."""
 
 
+_LARGEST_WHOLE = 2**40
+"""Bins of larger whole numbers are narrower than what a double can tell apart, on the log scale from 2**47 on: another
+value would be tried than the one that was asked for."""
+
 _FIXED = "leave a value that never changes out of the space and write it into the command."
 # A constant would be a coordinate that no optimizer can learn from, in every table and among what "matters".
 
@@ -29,6 +33,8 @@ _FIXED = "leave a value that never changes out of the space and write it into th
 def _check_bounds(name: str, low: float, high: float, scale: Scale) -> None:
     if not (math.isfinite(low) and math.isfinite(high)):
         raise ConfigurationError(f"space.{name}: low and high must be finite, not {low} and {high}.")
+    if not math.isfinite(high - low):
+        raise ConfigurationError(f"space.{name}: low = {low} and high = {high} are too far apart to calculate with.")
     if low >= high:
         more = f"; {_FIXED}" if low == high else "."
         raise ConfigurationError(f"space.{name}: low must be below high, and low is {low}, high is {high}{more}")
@@ -83,7 +89,8 @@ class FloatParameter:
     """A real number in [low, high].
 
     Raises:
-        ConfigurationError: bounds not finite, low >= high, or bounds outside of what the scale can take.
+        ConfigurationError: bounds not finite, low >= high, bounds outside of what the scale can take, or too close to
+            each other or too far apart to calculate with.
     """
 
     name: str
@@ -93,6 +100,14 @@ class FloatParameter:
 
     def __post_init__(self) -> None:
         _check_bounds(self.name, self.low, self.high, self.scale)
+        try:
+            for u in (0.0, 0.5, 1.0):
+                self.encode(self.decode(u))
+        except (ArithmeticError, ValueError) as error:  # the bounds fall together on the axis of the scale
+            raise ConfigurationError(
+                f"space.{self.name}: low = {self.low} and high = {self.high} are too close to tell apart; "
+                "move one of them."
+            ) from error
 
     @property
     def cardinality(self) -> int | None:
@@ -117,7 +132,7 @@ class FloatParameter:
                 span = 1 - value
             case _ as unreachable:
                 assert_never(unreachable)
-        return min(self.high, max(self.low, _readable(value, span)))
+        return min(self.high, max(self.low, _readable(value, span))) + 0.0  # never "-0"
 
     def problem_with(self, value: Scalar) -> str | None:
         """Why a value doesn't belong here, or None if it does."""
@@ -134,7 +149,7 @@ class IntParameter:
     bins reach from half below to half above each value and are as wide as that is on the log axis.
 
     Raises:
-        ConfigurationError: low >= high, a log scale with low <= 0, or a reverse-log scale.
+        ConfigurationError: low >= high, a bound beyond 2**40, a log scale with low <= 0, or a reverse-log scale.
     """
 
     name: str
@@ -146,6 +161,11 @@ class IntParameter:
         if self.scale == "reverse-log":
             raise ConfigurationError(
                 f'space.{self.name}: scale = "reverse-log" is for values near 1; use type = "float".'
+            )
+        if max(abs(self.low), abs(self.high)) > _LARGEST_WHOLE:
+            raise ConfigurationError(
+                f"space.{self.name}: whole numbers go up to 2**40 ({_LARGEST_WHOLE:,}); move low or high, or use "
+                'type = "float".'
             )
         _check_bounds(self.name, self.low, self.high, self.scale)
 
@@ -184,7 +204,7 @@ class CategoricalParameter:
     """One of a few choices without an order; choice k of n sits at (k + 0.5)/n.
 
     Raises:
-        ConfigurationError: fewer than two choices, or the same choice twice.
+        ConfigurationError: fewer than two choices, one that is NaN or infinite, or the same choice twice.
     """
 
     name: str
@@ -195,6 +215,8 @@ class CategoricalParameter:
             raise ConfigurationError(
                 f"space.{self.name}: choices needs at least two entries, and has {len(self.choices)}; {_FIXED}"
             )
+        if any(isinstance(choice, float) and not math.isfinite(choice) for choice in self.choices):
+            raise ConfigurationError(f"space.{self.name}: choices must be finite, not {list(self.choices)}.")
         distinct = {(type(choice), choice) for choice in self.choices}
         if len(distinct) < len(self.choices):
             raise ConfigurationError(f"space.{self.name}: choices holds the same entry twice: {list(self.choices)}.")

@@ -130,14 +130,6 @@ def _make_parameter(name: str, written: ParameterTable) -> Parameter:
     if written.type == "categorical":
         return CategoricalParameter(name, tuple(written.choices or ()))
     low, high, scale = written.low or 0, written.high or 0, written.scale or "linear"
-    parameter: Parameter
     if written.type == "int":
-        parameter = IntParameter(name, int(low), int(high), scale)
-    else:
-        parameter = FloatParameter(name, float(low), float(high), scale)
-    try:
-        parameter.encode(parameter.decode(0.5))
-    except (ArithmeticError, ValueError) as error:  # the bounds fall together on the axis of the scale
-        problem = f"space.{name}: low = {low} and high = {high} are too close to tell apart; move one of them."
-        raise ConfigurationError(problem) from error
-    return parameter
+        return IntParameter(name, int(low), int(high), scale)
+    return FloatParameter(name, float(low), float(high), scale)
