@@ -39,7 +39,7 @@ def _retyped(value: Any) -> Any:
         case str():
             return [value]
         case list():
-            return dict(enumerate(map(str, value)))
+            return {str(index): item for index, item in enumerate(value)}
         case _:
             return list(value)
 

@@ -1,9 +1,12 @@
 """What is journalled must come back bit for bit."""
 
 import json
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from tests.fuzz.mutations import mutated, odd_values
 
 from cnnbo.scheduler.codec import decode_device_event, decode_event, encode_event
 from cnnbo.scheduler.events import (
@@ -112,3 +115,22 @@ def test_an_event_of_a_device_comes_back(event: DeviceEvent) -> None:
     assert {type(each) for each in DEVICE_EVENTS} == set(get_args(DeviceEvent))
     with pytest.raises(ValueError, match="no event of a device"):
         decode_device_event({"type": "StudyPaused", "at": 1.0})
+
+
+@example(data=None)  # was taken for an event
+@example(data=encode_event(TrialsRequested(2.0, 3)) | {"count": "3"})  # was taken, and broke the study
+@example(data=encode_event(TrialsRequested(2.0, 3)) | {"at": float("nan")})
+@example(data=encode_event(TrialsRequested(2.0, 3)) | {"at": 10**400})  # OverflowError
+@example(data=encode_event(TrialsRetried(5.5, (1, 7))) | {"trials": "17"})
+@example(data=encode_event(StudyCreated(1.5, SPEC)) | {"spec": {"space": {"parameters": []}}})  # ConfigurationError
+@given(data=st.sampled_from(EVENTS).flatmap(lambda event: mutated(encode_event(event))) | odd_values)
+def test_a_changed_line_is_an_event_with_values_of_its_types_or_none(data: Any) -> None:
+    """A damaged line, or one of another client, must not become an event that breaks the study it is for."""
+    try:
+        event = decode_event(data)
+    except ValueError as error:
+        assert str(error).startswith("no event")
+        return
+    encoded = json.dumps(encode_event(event))
+    again = decode_event(json.loads(encoded))
+    assert (type(event) in get_args(Event), repr(again)) == (True, repr(event))

@@ -258,8 +258,6 @@ class StudyMachine(RuleBasedStateMachine):
 
     def feed(self, happening: Event) -> list[Command] | None:
         """Offer an event as the daemon does: check, handle on a copy, journal. Returns None if it was refused."""
-        encoded = json.dumps(encode_event(happening))
-        assert repr(decode_event(json.loads(encoded))) == repr(happening)
         self.offered.append(happening)
         before, is_allowed = facts(self.study), self.model.allows(happening, self.study)
         try:
@@ -269,6 +267,8 @@ class StudyMachine(RuleBasedStateMachine):
             assert facts(self.study) == before
             return None
         assert is_allowed, f"{happening} was taken"
+        journalled = decode_event(json.loads(json.dumps(encode_event(happening))))
+        assert repr(journalled) == repr(happening)
         after = self.study.copy()
         commands = after.handle(happening)
         assert facts(self.study) == before, "the copy shares something with its original"
@@ -280,7 +280,7 @@ class StudyMachine(RuleBasedStateMachine):
             if self.model.has_equal_crashes:
                 self.model.asks.clear()
         self.study = after
-        self.journal.append(decode_event(json.loads(encoded)))
+        self.journal.append(journalled)
         self._check_commands(commands)
         return commands
 
