@@ -9,9 +9,9 @@ import json
 import logging
 import shutil
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -153,44 +153,114 @@ def _connect(path: Path, read_only: bool = False) -> sqlite3.Connection:
 
 def _check_format(connection: sqlite3.Connection, path: Path) -> None:
     row = connection.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
-    found = int(row[0])
-    if found > FORMAT_VERSION:
+    if row is None:
+        raise ValueError("it doesn't say its format")
+    if (found := int(row[0])) > FORMAT_VERSION:
         raise ConfigurationError(
             f"{path}: this journal is of a newer cnnbo (format {found}, this one reads up to {FORMAT_VERSION}); "
             "install that version again, or start with another --state folder."
         )
 
 
+@contextmanager
+def _snapshot(connection: sqlite3.Connection) -> Iterator[None]:
+    """Read one state of the file, though a daemon may be writing it."""
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        with suppress(sqlite3.Error):  # a damaged file may have ended it
+            connection.execute("ROLLBACK")
+
+
 def _read_studies(connection: sqlite3.Connection) -> list[StoredStudy]:
-    keys = [key for (key,) in connection.execute("SELECT id FROM study WHERE deleted IS NULL ORDER BY id")]
-    return [StoredStudy(key, Study.replay(_read_events(connection, key))) for key in keys]
+    """Rebuild the studies, deleted ones left out.
+
+    Raises:
+        ValueError: an event is missing, damaged or doesn't fit; nothing that happened is passed over.
+    """
+    with _snapshot(connection):
+        rows = connection.execute("SELECT id, name, deleted IS NULL FROM study ORDER BY id").fetchall()
+        courses: dict[int, list[Event]] = {key: [] for key, _, is_there in rows if is_there}
+        _read_events(connection, courses, deleted=frozenset(key for key, _, is_there in rows if not is_there))
+    return [StoredStudy(key, _rebuild(name, courses[key])) for key, name, is_there in rows if is_there]
 
 
-def _read_events(connection: sqlite3.Connection, key: int) -> list[Event]:
-    rows = connection.execute("SELECT body FROM event WHERE study = ? ORDER BY seq", (key,))
-    return [decode_event(json.loads(body)) for (body,) in rows]
+def _read_events(connection: sqlite3.Connection, courses: dict[int, list[Event]], deleted: frozenset[int]) -> None:
+    """Read the whole table in its order and append each event to its study's course.
+
+    Without the index, which leaves events out where it is damaged. Numbers of what was committed have no gap, for a
+    transaction that is rolled back takes its number with it; so an event that is missing is noticed.
+    """
+    newest = 0
+    for number, study, at, kind, body in connection.execute(
+        "SELECT seq, study, at, type, body FROM event NOT INDEXED ORDER BY seq"
+    ):
+        if number != newest + 1:
+            raise ValueError(f"event {newest + 1} is missing")
+        newest = number
+        if study in courses:
+            courses[study].append(_read_event(number, at, kind, body))
+        elif study not in deleted:
+            raise ValueError(f"event {number} is of a study that isn't there")
+    told = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'event'").fetchone()
+    if newest != (0 if told is None else told[0]):
+        raise ValueError(f"the events after number {newest} are missing")
+
+
+def _read_event(number: int, at: str, kind: str, body: str) -> Event:
+    try:
+        event = decode_event(json.loads(body))
+        is_itself = (kind, at) == (type(event).__name__, rfc3339(event.at))
+    except (ValueError, TypeError, ArithmeticError, OSError, RecursionError) as error:
+        raise ValueError(f"event {number} is damaged: {error}") from error
+    if not is_itself:
+        raise ValueError(f"event {number} is damaged: its columns say something else than its text")
+    return event
+
+
+def _rebuild(name: str, events: Sequence[Event]) -> Study:
+    try:
+        study = Study.replay(events)
+    except (CnnboError, ValueError) as error:
+        raise ValueError(f"study {name}: {error}") from error
+    if study.name != name:
+        raise ValueError(f"study {name}: its events are of a study {study.name}")
+    return study
+
+
+def _read_device(body: str) -> dict[str, object]:
+    device = json.loads(body)
+    if not isinstance(device, dict) or not isinstance(device.get("uuid"), str) or "state" not in device:
+        raise ValueError("a device is damaged")
+    return device
 
 
 def read_journal(state: Path) -> tuple[list[StoredStudy], list[dict[str, object]]]:
     """Read studies and last known devices of a state folder without a daemon; changes nothing.
 
     Raises:
-        ConfigurationError: the file is no journal, or one of a newer version.
+        ConfigurationError: the file is no journal, is damaged, or one of a newer version.
     """
     path = state / JOURNAL_NAME
     if not path.exists():
         return [], []
+    with _readable(path), closing(_connect(path, read_only=True)) as connection:
+        _check_format(connection, path)
+        devices = [_read_device(body) for (body,) in connection.execute("SELECT body FROM device ORDER BY uuid")]
+        return _read_studies(connection), devices
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Say in one sentence what is wrong with a file that was damaged or is no journal."""
     try:
-        with closing(_connect(path, read_only=True)) as connection:
-            _check_format(connection, path)
-            devices = [json.loads(body) for (body,) in connection.execute("SELECT body FROM device ORDER BY uuid")]
-            return _read_studies(connection), devices
-    except sqlite3.DatabaseError as error:
-        raise ConfigurationError(_unreadable(path, error)) from error
-
-
-def _unreadable(path: Path, error: Exception) -> str:
-    return f"{path}: can't be read as a journal ({error}); restore it from a backup, or use another --state folder."
+        yield
+    except (sqlite3.DatabaseError, ValueError, TypeError, RecursionError) as error:
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise ConfigurationError(
+            f"{path}: can't be read as a journal ({reason}); restore it from a backup, or use another --state folder."
+        ) from error
 
 
 class Journal:
@@ -222,12 +292,12 @@ class Journal:
         """Open or create the journal and rebuild its studies, deleted ones left out.
 
         Raises:
-            ConfigurationError: the file can't be used, with the reason.
+            ConfigurationError: the file can't be used, or is damaged, with the reason.
         """
         return await self._in_thread(self._open)
 
     def _open(self) -> list[StoredStudy]:
-        try:
+        with _readable(self._path):
             self._connection = _connect(self._path)
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
@@ -238,8 +308,6 @@ class Journal:
             self._path.chmod(0o600)  # it holds callers' environments
             self._restore_reserve()
             return _read_studies(self._connection)
-        except (sqlite3.DatabaseError, ValueError) as error:
-            raise ConfigurationError(_unreadable(self._path, error)) from error
 
     def _create_schema(self) -> None:
         connection = self._db

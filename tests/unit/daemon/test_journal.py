@@ -1,18 +1,27 @@
 """The journal: nothing that was committed is lost, nothing is changed afterwards."""
 
+import asyncio
+import json
 import shutil
 import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from tests.fuzz.mutations import DEEP, mutated, torn
 
 from cnnbo.daemon.journal import JOURNAL_NAME, RESERVE_BYTES, RESERVE_NAME, Journal, JournalFullError, read_journal
+from cnnbo.scheduler.codec import encode_event
 from cnnbo.scheduler.errors import ConfigurationError
 from cnnbo.scheduler.events import (
     Event,
     PointsSuggested,
     StudyCreated,
+    TimeSpent,
     TrialCompleted,
     TrialsRequested,
     TrialsRetried,
@@ -191,6 +200,133 @@ async def test_a_journal_of_format_1_is_read_for_ever_and_goes_on(tmp_path: Path
             ("running", None, 0),
         )
     db.close()
+
+
+def _changed_rows() -> st.SearchStrategy[tuple[str, Any]]:
+    """A column of an event with another value: its text mutated as JSON or as bytes, or its other columns."""
+    bodies = [encode_event(event) for event in (StudyCreated(1.0, SPEC), *COURSE)]
+    texts = st.sampled_from(bodies).flatmap(mutated).map(json.dumps)
+    scraps = st.sampled_from([json.dumps(body).encode() for body in bodies]).flatmap(torn)
+    others = st.sampled_from([None, 7, 0.5, "", "TrialStarted", "1970-01-01T00:00:02.000Z", b"\xff", 10**15, -1])
+    return st.tuples(st.just("body"), texts | scraps | others | st.just(DEEP.decode())) | st.tuples(
+        st.sampled_from(["seq", "study", "at", "type"]), others
+    )
+
+
+@example(rows=[(3, ("body", '{"type": "TrialStarted"}'))])
+@example(rows=[(3, ("body", "7"))])
+@example(rows=[(2, ("body", DEEP.decode()))])  # RecursionError
+@example(rows=[(4, ("study", 7))])  # was passed over
+@example(rows=[(4, ("seq", 9))])
+@given(rows=st.lists(st.tuples(st.integers(1, 5), _changed_rows()), min_size=1, max_size=2))
+def test_a_damaged_row_is_a_sentence_and_no_event_is_passed_over(
+    good_journal: Path, tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[int, tuple[str, Any]]]
+) -> None:
+    """A disk that fails bit by bit must not make results vanish unseen, nor greet people with a traceback."""
+    state = tmp_path_factory.mktemp("state")
+    shutil.copyfile(good_journal, state / JOURNAL_NAME)
+    with closing(sqlite3.connect(state / JOURNAL_NAME, isolation_level=None)) as db:
+        db.execute("DROP TRIGGER event_is_never_changed")
+        for number, (column, value) in rows:
+            with suppress(sqlite3.IntegrityError, UnicodeEncodeError):
+                db.execute(f"UPDATE event SET {column} = ? WHERE seq = ?", (value, number))
+    is_sound_or_a_sentence(state)
+
+
+@example(cut=(40_000, b""))  # the end of the file is missing
+@given(cut=st.tuples(st.integers(0, 60_000), st.binary(min_size=1, max_size=40)))
+def test_a_damaged_page_is_a_sentence_and_no_event_is_passed_over(
+    good_journal: Path, tmp_path_factory: pytest.TempPathFactory, cut: tuple[int, bytes]
+) -> None:
+    """SQLite notices much of it by itself, and leaves out rows where an index or a page forgets them."""
+    state = tmp_path_factory.mktemp("state")
+    content = bytearray(good_journal.read_bytes())
+    at, scrap = cut
+    content[at : at + len(scrap) or None] = scrap
+    (state / JOURNAL_NAME).write_bytes(content)
+    is_sound_or_a_sentence(state)
+
+
+def is_sound_or_a_sentence(state: Path) -> None:
+    """Reading tells of as many events as were written, or says in one sentence that it can't, as does the daemon."""
+    try:
+        [stored], _ = read_journal(state)
+    except ConfigurationError as error:
+        assert len(error.problems) == 1 and "\n" not in error.problems[0]
+        assert str(state) in error.problems[0]
+        sentence: str | None = str(error)
+    else:
+        assert len(stored.study.trials) == 1 and len(stored.study.trials[0].attempts) == 1
+        assert stored.study.trials[0].value is not None
+        sentence = None
+
+    with (state / RESERVE_NAME).open("wb") as reserve:
+        reserve.truncate(RESERVE_BYTES)  # stands already; to write it anew for each example takes the most time
+
+    async def open_and_close() -> None:
+        journal = Journal(state)
+        try:
+            assert len(await journal.open()) == 1
+        finally:
+            await journal.close()
+
+    try:
+        asyncio.run(open_and_close())
+    except ConfigurationError as error:
+        assert sentence is not None and len(error.problems) == 1
+    else:
+        assert sentence is None or "device" in sentence
+
+
+@pytest.fixture(scope="module")
+def good_journal(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A closed journal with one study and five events."""
+    state = tmp_path_factory.mktemp("good")
+
+    async def make() -> None:
+        journal = Journal(state)
+        await journal.open()
+        await write(journal, COURSE)
+        await journal.save_devices([{"uuid": "GPU-1", "state": "idle"}], 6.0)
+        await journal.close()
+
+    asyncio.run(make())
+    return state / JOURNAL_NAME
+
+
+@pytest.mark.parametrize(("statement", "sentence"), [
+    ("DELETE FROM event WHERE seq = 3", "event 3 is missing"),
+    ("DELETE FROM event WHERE seq = 5", "events after number 4 are missing"),
+    ("DELETE FROM study", "event 1 is of a study that isn't there"),
+    ("UPDATE event SET at = 'x' WHERE seq = 2", "event 2 is damaged"),
+    ("UPDATE study SET name = 'other'", "its events are of a study digits"),
+    ("UPDATE device SET body = '[]'", "a device is damaged"),
+    ("DELETE FROM meta", "doesn't say its format"),
+])  # fmt: skip
+def test_what_is_missing_is_named(good_journal: Path, tmp_path: Path, statement: str, sentence: str) -> None:
+    """Whoever restores a backup wants to know what is wrong with the file."""
+    shutil.copyfile(good_journal, tmp_path / JOURNAL_NAME)
+    with closing(sqlite3.connect(tmp_path / JOURNAL_NAME, isolation_level=None)) as db:
+        db.execute("DROP TRIGGER event_is_never_changed")
+        db.execute("DROP TRIGGER event_is_never_removed")
+        db.execute(statement)
+    with pytest.raises(ConfigurationError, match=sentence):
+        read_journal(tmp_path)
+
+
+async def test_a_transaction_that_failed_leaves_no_gap(journal: Journal, tmp_path: Path) -> None:
+    """A gap is taken for a lost event, so none may come from a full disk."""
+    study = await write(journal, COURSE[:3])
+    journal._db.execute("PRAGMA max_page_count = 1")
+    after = study.copy()
+    after.handle(COURSE[3])
+    with pytest.raises(JournalFullError):
+        for _ in range(200):
+            await journal.append(1, TimeSpent(5.0, 1.0), study, study)
+    journal._db.execute("PRAGMA max_page_count = 1000000")
+    await journal.append(1, COURSE[3], study, after)
+    [stored], _ = read_journal(tmp_path)
+    assert stored.study.finished == 1
 
 
 async def test_only_the_owner_can_read_a_journal(journal: Journal, tmp_path: Path) -> None:
