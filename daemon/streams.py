@@ -163,11 +163,12 @@ def _whole(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 53 else None
 
 
-def _metrics(value: object) -> dict[str, float]:
-    """Of whatever stands under `metrics`, the finite numbers with names of a sensible length."""
+def read_metrics(value: object) -> dict[str, float]:
+    """Of whatever stands under `metrics`, the finite numbers, 64 at most, with names that fit on a screen."""
     found: dict[str, float] = {}
     for name, number in value.items() if isinstance(value, dict) else ():
-        sensible = len(name) <= _MAX_METRIC_NAME and len(found) < _MAX_METRICS
+        # Half a surrogate pair and what moves a cursor aren't printable, and would break screens and topics.
+        sensible = len(name) <= _MAX_METRIC_NAME and name.isprintable() and len(found) < _MAX_METRICS
         if sensible and isinstance(number, int | float) and not isinstance(number, bool):
             with suppress(OverflowError):  # an integer of a thousand digits
                 if math.isfinite(number):
@@ -183,11 +184,16 @@ def parse_progress(line: bytes) -> Progress | None:
         data: Any = json.loads(line)
     except (ValueError, RecursionError):
         return None
+    return read_progress(data)
+
+
+def read_progress(data: object) -> Progress | None:
+    """What a report tells as JSON data; None if it is none. What is not as it should be is left out."""
     if not isinstance(data, dict):
         return None
     counts = {name: _whole(data.get(name)) for name in ("step", "steps", "epoch", "epochs")}
     phase = data.get("phase")
-    return Progress(**counts, metrics=_metrics(data.get("metrics")), phase=phase if phase in PHASES else None)
+    return Progress(**counts, metrics=read_metrics(data.get("metrics")), phase=phase if phase in PHASES else None)
 
 
 def merge_progress(older: Progress, newer: Progress) -> Progress:

@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from cnnbo.daemon.executors.base import ExitEvidence
+from cnnbo.daemon.logfiles import clean
+from cnnbo.daemon.streams import read_metrics
 from cnnbo.scheduler.trial import Failure
 
 logger = logging.getLogger(__name__)
@@ -74,6 +76,11 @@ def judge(evidence: ExitEvidence, result: Mapping[str, Any] | None, pattern: boo
         result: content of its result file, None if it left none that can be read.
         pattern: whether the study finds the value in the output.
     """
+    outcome = _judge(evidence, result, pattern)
+    return replace(outcome, message=_sentence(outcome.message)) if isinstance(outcome, Failed) else outcome
+
+
+def _judge(evidence: ExitEvidence, result: Mapping[str, Any] | None, pattern: bool) -> Outcome:
     if result is not None and (outcome := _judge_result(result)):
         return replace(outcome, resumed=result.get("resumed") is True)
     if outcome := _judge_stop(evidence):
@@ -89,14 +96,20 @@ def judge(evidence: ExitEvidence, result: Mapping[str, Any] | None, pattern: boo
 
 def _judge_result(result: Mapping[str, Any]) -> Outcome | None:
     """The outcome a result file tells of, or None if it tells nothing."""
-    metrics = _finite_metrics(result.get("metrics"))
+    metrics = read_metrics(result.get("metrics"))
     claimed = result.get("failure")
     if isinstance(claimed, str):
         failure = Failure(claimed) if claimed in _CLAIMABLE else Failure.CRASHED
-        message = str(result.get("message") or f"The training code reported {claimed}.")
-        return Failed(failure, message[:_MESSAGE_LIMIT], metrics)
+        message = result.get("message")
+        told = isinstance(message, str) and message
+        return Failed(failure, told or f"The training code reported {claimed}.", metrics)
     value = _number(result.get("value"))
     return None if value is None else _judge_value(value, metrics)
+
+
+def _sentence(message: str) -> str:
+    """Somebody else's words on one line, without what a terminal obeys or SQLite refuses (half a surrogate pair)."""
+    return clean(" ".join(message.split()).encode(errors="replace"))[:_MESSAGE_LIMIT]
 
 
 def _judge_value(value: float, metrics: Mapping[str, float]) -> Outcome:
@@ -154,13 +167,6 @@ def _number(value: object) -> float | None:
         return math.inf if value > 0 else -math.inf
 
 
-def _finite_metrics(metrics: object) -> dict[str, float]:
-    if not isinstance(metrics, dict):
-        return {}
-    numbers = {name: _number(value) for name, value in metrics.items()}
-    return {name: number for name, number in numbers.items() if number is not None and math.isfinite(number)}
-
-
 def read_result(directory: Path) -> dict[str, Any] | None:
     """The result file of an attempt; None if there is none, or none that can be used, which is logged."""
     return _read_object(directory / "result.json")
@@ -171,7 +177,7 @@ def read_evidence(directory: Path) -> ExitEvidence | None:
     data = _read_object(directory / "exit.json")
     try:
         return None if data is None else ExitEvidence.from_dict(data)
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         logger.warning("%s: not understood (%s); ignored.", directory / "exit.json", error)
         return None
 

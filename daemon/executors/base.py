@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import Field, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -121,12 +121,27 @@ class ExitEvidence:
         """The evidence that `to_dict` wrote; unknown keys, from a later version, are ignored.
 
         Raises:
-            ValueError: `value` is no number.
+            ValueError: a figure is of another type, or `value` is no number.
         """
-        known = {entry.name: data[entry.name] for entry in fields(cls) if entry.name in data}
-        if known.get("value") is not None:
-            known["value"] = float(known["value"])
+        known = {entry.name: _checked(entry, data[entry.name]) for entry in fields(cls) if entry.name in data}
+        if isinstance(known.get("value"), str | int):
+            known["value"] = _number(known["value"])
         return cls(**known)
+
+
+def _checked(entry: Field[Any], value: Any) -> Any:
+    # A script can write into the folder where this is read from.
+    wanted = int | float if entry.type is float else str | int | float | None if entry.name == "value" else entry.type
+    if isinstance(value, bool) or not isinstance(value, wanted):  # type: ignore[arg-type]
+        raise ValueError(f"{entry.name} is of type {type(value).__name__}")
+    return value
+
+
+def _number(value: str | int) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # an integer beyond any float
+        return math.inf if int(value) > 0 else -math.inf
 
 
 class Executor(Protocol):

@@ -11,6 +11,7 @@ from typing import Any
 
 from cnnbo.daemon import processes
 from cnnbo.daemon.executors.base import ExitEvidence, Launch, Progress
+from cnnbo.daemon.streams import read_progress
 
 # The daemon's own interpreter: the runner must be able to import this package, the command need not.
 _RUNNER = (sys.executable, "-P", "-m", "cnnbo.daemon.runner")
@@ -106,7 +107,7 @@ async def _messages(stream: asyncio.StreamReader) -> AsyncIterator[dict[str, Any
             if not line:
                 return
             message = json.loads(line)
-        except ValueError:  # no JSON, or a line beyond the limit, which the reader has dropped
+        except (ValueError, RecursionError):  # no JSON, or a line beyond the limit, which the reader has dropped
             continue
         if isinstance(message, dict):
             yield message
@@ -115,10 +116,11 @@ async def _messages(stream: asyncio.StreamReader) -> AsyncIterator[dict[str, Any
 async def _follow(stream: asyncio.StreamReader, on_progress: Callable[[Progress], None]) -> ExitEvidence | None:
     """Pass progress on until the runner tells the end; None if it never does."""
     async for message in _messages(stream):
-        if "progress" in message:
-            on_progress(Progress(**message["progress"]))
-        elif "exit" in message:
-            return ExitEvidence.from_dict(message["exit"])
+        if progress := read_progress(message.get("progress")):
+            on_progress(progress)
+        elif isinstance(evidence := message.get("exit"), dict):
+            with suppress(ValueError):  # not understood: as good as none
+                return ExitEvidence.from_dict(evidence)
     return None
 
 

@@ -1,11 +1,13 @@
 """What a command may write, and what becomes of it."""
 
+import json
 import math
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
+from tests.fuzz.mutations import DEEP, mutated, torn
 
 from cnnbo.daemon import streams
 from cnnbo.daemon.executors.base import Progress
@@ -103,6 +105,23 @@ def test_a_pattern_without_a_group_is_taken_as_a_whole() -> None:
 def test_a_line_that_is_no_progress_is_none(line: bytes) -> None:
     """Garbage is passed over, whatever the parser says to it."""
     assert parse_progress(line) is None
+
+
+REPORT = {"step": 3, "steps": 9, "epoch": 1, "epochs": 2, "metrics": {"loss": 0.5, "val_accuracy": 0.25}}
+
+
+@example(line=b'{"metrics": {"\\ud800": 1, "\\u001b[2J": 1}}')  # broke every screen
+@example(line=DEEP[:60_000])
+@given(line=mutated(REPORT).map(json.dumps).map(str.encode) | torn(json.dumps(REPORT).encode()) | st.binary())
+def test_of_any_line_only_figures_are_taken(line: bytes) -> None:
+    """What a script reports goes to topics and screens as it is."""
+    progress = parse_progress(line)
+    if progress is None:
+        return
+    assert all(type(count) is int for count in (progress.step, progress.steps) if count is not None)
+    assert all(name.isprintable() and math.isfinite(number) for name, number in progress.metrics.items())
+    assert len(json.dumps(progress.metrics, allow_nan=False)) < 16_384
+    assert merge_progress(progress, progress) == progress
 
 
 def test_a_line_too_long_is_none() -> None:

@@ -1,11 +1,16 @@
 """The rules of DESIGN's failure table, one by one."""
 
 import json
+import math
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from tests.fuzz.mutations import DEEP, mutated, torn
 
 from cnnbo.daemon.executors.base import ExitEvidence
 from cnnbo.daemon.verdict import Completed, Failed, harvest, judge, read_evidence, read_result
@@ -229,3 +234,47 @@ def test_nothing_to_go_by_is_nothing_to_harvest(tmp_path: Path, evidence: str | 
     if evidence is not None:
         (tmp_path / "exit.json").write_text(evidence)
     assert harvest(tmp_path, pattern=False) is None
+
+
+RESULTS: list[dict[str, Any]] = [
+    {"value": 0.93, "metrics": {"loss": 0.1, "epoch": 3}},
+    {"failure": "diverged", "message": "The loss is NaN.", "metrics": {"loss": 0.1}},
+]
+EVIDENCE = ExitEvidence(1, None, "spawn", "No such file.", 1.5, 20.0, 2, 0.5).to_dict()
+
+
+def _scraps(*documents: dict[str, Any]) -> st.SearchStrategy[bytes]:
+    """A file that a script was to write, right, almost right, or torn."""
+    texts = st.sampled_from(documents).flatmap(lambda document: mutated(document) | st.just(document)).map(json.dumps)
+    return texts.map(str.encode) | st.sampled_from([json.dumps(d).encode() for d in documents]).flatmap(torn)
+
+
+@example(result=b'{"failure": "\\ud800", "message": "\\ud800"}', evidence=b"{}", pattern=False)  # ended the daemon
+@example(result=b'{"failure": "crashed", "message": [[1]]}', evidence=b"{}", pattern=False)
+@example(result=b"{}", evidence=b'{"stopped_by": "timeout", "message": [1]}', pattern=False)  # ended the daemon
+@example(result=b"{}", evidence=b'{"exit_code": 0, "value": 1%s}' % (b"0" * 400), pattern=True)  # OverflowError
+@example(result=b"{}", evidence=b'{"exit_code": 0, "value": true}', pattern=True)  # was taken for 1.0
+@example(result=DEEP, evidence=DEEP, pattern=False)
+@given(result=_scraps(*RESULTS), evidence=_scraps(EVIDENCE), pattern=st.booleans())
+def test_whatever_a_trial_leaves_comes_to_something_that_can_be_kept(
+    result: bytes, evidence: bytes, pattern: bool
+) -> None:
+    """A script may write anything into its folder; the daemon finds it at its start, at every one."""
+    with tempfile.TemporaryDirectory() as folder:
+        directory = Path(folder)
+        (directory / "result.json").write_bytes(result)
+        (directory / "exit.json").write_bytes(evidence)
+        outcome = harvest(directory, pattern)
+    if isinstance(outcome, Completed):
+        assert type(outcome.value) is float and math.isfinite(outcome.value)
+    elif isinstance(outcome, Failed):
+        assert outcome.message.isprintable() and len(outcome.message) <= 500
+    if outcome is not None:
+        assert len(outcome.metrics) <= 64
+        assert all(name.isprintable() and math.isfinite(number) for name, number in outcome.metrics.items())
+
+
+def test_more_metrics_than_a_topic_holds_are_cut() -> None:
+    """A megabyte of them would be refused by the broker, which hangs up on whoever sends it, again and again."""
+    outcome = judge(FINE, {"value": 1.0, "metrics": {f"m{n}": n for n in range(10_000)} | {"x" * 200: 1}}, False)
+    assert len(outcome.metrics) == 64

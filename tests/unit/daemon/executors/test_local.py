@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 from tests.contracts.executor import ENDLESS, ExecutorContract, Running, make_launch
+from tests.fuzz.mutations import DEEP, ODD_VALUES
 
 from cnnbo.daemon import processes
+from cnnbo.daemon.executors import local
 from cnnbo.daemon.executors.base import ExitEvidence, Launch
 from cnnbo.daemon.executors.local import LocalExecutor
 
@@ -65,6 +67,21 @@ async def test_a_second_cancellation_does_not_cut_the_killing_short(tmp_path: Pa
     with pytest.raises(asyncio.CancelledError):
         await running.end()
     assert all(has_ended(pidfd) for pidfd in pidfds)
+
+
+async def test_a_runner_that_babbles_is_heard_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line that isn't understood must neither end the attempt nor hide those that are."""
+    fields = ["exit_code", "signal", "stopped_by", "message", "elapsed_s", "value"]
+    babble = [{"progress": odd} for odd in ODD_VALUES] + [{"exit": [odd]} for odd in ODD_VALUES]
+    babble += [{"progress": {"step": odd, "metrics": {"a": odd}, "odd": odd}} for odd in ODD_VALUES]
+    babble += [{"exit": {name: [odd]}} for odd in ODD_VALUES for name in fields]
+    words = [DEEP, b"", b"\xff", b"7", *(json.dumps(line).encode() for line in babble)]
+    words += [b'{"progress": {"step": 4}}', b'{"exit": {"exit_code": 0}}', b""]
+    (tmp_path / "words").write_bytes(b"\n".join(words))
+    monkeypatch.setattr(local, "_RUNNER", ("cat", str(tmp_path / "words")))
+    steps: list[int | None] = []
+    evidence = await LocalExecutor().run(make_launch(tmp_path, "true"), lambda progress: steps.append(progress.step))
+    assert (evidence, steps[-1]) == (ExitEvidence(exit_code=0), 4)
 
 
 async def test_a_killed_runner_takes_everything_along(tmp_path: Path) -> None:
