@@ -289,6 +289,7 @@ class Box:
     studies: dict[str, Study] = field(default_factory=dict)
 
 
+_DIGITS = 9  # of a trial's number; of thousands of them Python makes no number
 _ENVELOPE = ("schema", "ts", "boot", "seq")
 
 
@@ -371,7 +372,7 @@ class MonitorState:
                 return self._device(box, uuid, body, told)
             case ["study", name]:
                 return self._study(box, name, body)
-            case ["study", name, "trial", trial, *rest] if trial.isdecimal():
+            case ["study", name, "trial", trial, *rest] if trial.isdecimal() and len(trial) <= _DIGITS:
                 study = box.studies.setdefault(name, Study(name))
                 return self._trial(box, study, int(trial), rest, body, told)
             case _:
