@@ -146,7 +146,7 @@ def config_file(environ: Mapping[str, str]) -> Path:
 
 def _from_file(environ: Mapping[str, str], problems: list[str]) -> dict[str, Any]:
     path = config_file(environ)
-    if not environ.get("CNNBO_CONFIG") and not path.exists():
+    if not environ.get("CNNBO_CONFIG") and not _exists(path):
         return {}
     try:
         document = read_document(path)
@@ -162,6 +162,13 @@ def _from_file(environ: Mapping[str, str], problems: list[str]) -> dict[str, Any
             faults.add(key_path, f"{dotted(key_path)}: {error}.")
     problems.extend(faults.problems())
     return values
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name that is too long, a folder that is closed: reading it says so
+        return True
 
 
 def _flat(data: Mapping[str, object], faults: Faults) -> list[tuple[tuple[str, ...], object]]:

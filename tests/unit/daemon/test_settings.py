@@ -1,6 +1,10 @@
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from tests.fuzz.mutations import torn
 
 from cnnbo.daemon.folders import default_node
 from cnnbo.daemon.settings import MqttSettings, ProposerSettings, Settings, config_file, load_settings
@@ -178,3 +182,58 @@ def test_a_password_in_a_url_is_not_repeated(environ: dict[str, str]) -> None:
     """Messages end up in logs and tickets."""
     (problem,) = problems({**environ, "CNNBO_MQTT_URL": "mqtt://me:secret@host:0"})
     assert "secret" not in problem
+
+
+FILE = b"""\
+state = "/var/lib/cnnbo"
+node = "tower"
+poll_s = 1.5
+idle_memory_mib = 512
+[mqtt]
+url = "mqtts://me:secret@broker:8883"
+base = "lab/cnnbo"
+enabled = true
+port = 1884
+[proposer]
+deadline_s = 10
+"""
+VARIABLES = [
+    "STATE", "NODE", "LEASE_DIR", "MQTT_URL", "MQTT_BASE", "MQTT_ENABLED", "MQTT_PORT", "PROPOSER_DEADLINE_S", "POLL_S",
+    "IDLE_MEMORY_MIB", "GRACE_S",
+]  # fmt: skip
+_values = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8) | st.sampled_from(
+    [
+        "1",
+        "-1",
+        "nan",
+        "inf",
+        "9" * 5000,
+        "1e999",
+        "true",
+        "mqtt://[",
+        "mqtt://h:x",
+        "/" + "a" * 300,
+        "\udcff",
+        "\x1b[2J",
+    ]
+)
+
+
+@example(content=FILE, variables={}, home="/" + "a" * 300)  # OSError: file name too long
+@given(
+    content=torn(FILE) | st.binary(max_size=60),
+    variables=st.dictionaries(st.sampled_from(VARIABLES), _values, max_size=3),
+    home=st.none() | st.sampled_from(["/" + "a" * 300, "", "relative", "/dev/null", "/\udcff"]),
+)
+def test_settings_of_any_kind_are_taken_or_told(content: bytes, variables: dict[str, str], home: str | None) -> None:
+    """Whatever stands in file or environment, people see sentences, never a traceback."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "cnnbo.toml")
+        file.write_bytes(content)
+        place = {"CNNBO_CONFIG": str(file)} if home is None else {"HOME": home}
+        try:
+            settings = load_settings({**place, **{f"CNNBO_{name}": value for name, value in variables.items()}})
+        except ConfigurationError as error:
+            assert error.problems and not any("\n" in problem for problem in error.problems)
+        else:
+            assert settings.state.is_absolute() and 1 <= settings.mqtt.port <= 65535
