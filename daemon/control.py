@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnbo.daemon.handler import Handler
+from cnnbo.daemon.messages import is_json
 from cnnbo.daemon.sinks.base import Delivery, Message
 from cnnbo.scheduler.errors import CnnboError, ConfigurationError, RequestError
 
@@ -29,6 +30,8 @@ MAX_REQUEST_BYTES = 4 * 1024 * 1024
 
 FOLLOWER_BACKLOG = 1000
 """News kept for a follower that does not read; progress beyond that is dropped, then the follower."""
+
+_BACKLOG = 1024  # who knocks while that many wait is told at once that nobody answers
 
 _UCRED = struct.Struct("3i")  # pid, uid, gid of SO_PEERCRED
 
@@ -118,7 +121,7 @@ class ControlServer:
         async with socket_path(self._state) as path:
             mask = os.umask(0o177)  # nobody else may connect, not even for a moment
             try:
-                server = await asyncio.start_unix_server(self._serve, path, limit=MAX_REQUEST_BYTES)
+                server = await asyncio.start_unix_server(self._serve, path, limit=MAX_REQUEST_BYTES, backlog=_BACKLOG)
             finally:
                 os.umask(mask)
         try:
@@ -135,10 +138,13 @@ class ControlServer:
         self._connections.add(task)
         try:
             peer = _peer(writer)
-            while line := await reader.readline():
-                await self._answer(line, peer, writer)
-        except (ConnectionError, ValueError) as error:
-            # The client is gone, or sent a line longer than any request.
+            while line := await _read_line(reader):
+                await self._answer(line, peer, reader, writer)
+        except RequestError as error:  # where the next request begins isn't known
+            log.info("control connection ended: %s", error)
+            with suppress(ConnectionError):
+                await _send(writer, _error(None, error))
+        except ConnectionError as error:
             log.info("control connection ended: %s", error)
         except asyncio.CancelledError:
             pass  # the daemon stops
@@ -146,15 +152,20 @@ class ControlServer:
             self._connections.discard(task)
             writer.close()
 
-    async def _answer(self, line: bytes, peer: Peer, writer: asyncio.StreamWriter) -> None:
+    async def _answer(
+        self, line: bytes, peer: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         request = _parse(line)
         transaction = request.get("transaction")
         try:
+            if not _is_plain(transaction):
+                transaction = None
+                raise RequestError("transaction must be a text or a number of the request.")
             verb, args = str(request.get("verb")), request.get("args") or {}
             if not isinstance(args, dict):
                 raise RequestError("args must be an object of the request.")
             if verb == "follow":
-                await self._stream(str(args.get("study")), transaction, writer)
+                await self._stream(str(args.get("study")), transaction, reader, writer)
                 return
             response = _ok(transaction, await self._handler.handle(verb, args, peer))
         except CnnboError as error:
@@ -166,13 +177,19 @@ class ControlServer:
             response = _error(transaction, RequestError(f"a bug in cnnbo: {error!r}; see the daemon's log."))
         await _send(writer, response)
 
-    async def _stream(self, study: str, transaction: object, writer: asyncio.StreamWriter) -> None:
+    async def _stream(
+        self, study: str, transaction: object, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         news = self._follow.follow(study)
         waiting = asyncio.ensure_future(anext(news))
+        hanging_up = asyncio.ensure_future(_hang_up(reader))
         await asyncio.sleep(0)  # the follower is registered before the state is read: no gap between the two
         try:
             await _send(writer, _ok(transaction, self._handler.show(study)))
             while True:
+                await asyncio.wait((waiting, hanging_up), return_when=asyncio.FIRST_COMPLETED)
+                if hanging_up.done():
+                    return  # or whoever left a study that is at rest would be kept for ever
                 message = await waiting
                 waiting = asyncio.ensure_future(anext(news))
                 await _send(writer, {"topic": message.topic, "body": message.body})
@@ -180,10 +197,29 @@ class ControlServer:
             writer.close()  # the follower read nothing for too long; an end it can see beats silence
             return
         finally:
-            waiting.cancel()
-            with suppress(asyncio.CancelledError, StopAsyncIteration):
-                await waiting
+            for task in (waiting, hanging_up):
+                task.cancel()
+                with suppress(asyncio.CancelledError, StopAsyncIteration, ConnectionError):
+                    await task
             await news.aclose()  # type: ignore[attr-defined]
+
+
+async def _read_line(reader: asyncio.StreamReader) -> bytes:
+    """The next request; empty at the end.
+
+    Raises:
+        RequestError: it is longer than any request.
+    """
+    try:
+        return await reader.readline()
+    except ValueError as error:
+        raise RequestError(f"a request is at most {MAX_REQUEST_BYTES // 1024**2} MiB; this one is longer.") from error
+
+
+async def _hang_up(reader: asyncio.StreamReader) -> None:
+    """Wait until a follower leaves; what it says is passed over, for it is told news until then."""
+    while await reader.read(1 << 16):
+        pass
 
 
 def _peer(writer: asyncio.StreamWriter) -> Peer:
@@ -195,9 +231,14 @@ def _peer(writer: asyncio.StreamWriter) -> Peer:
 def _parse(line: bytes) -> dict[str, Any]:
     try:
         request = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return request if isinstance(request, dict) else {}
+
+
+def _is_plain(transaction: object) -> bool:
+    """Whether it can be echoed: nothing nested, and no number that JSON doesn't know."""
+    return transaction is None or (isinstance(transaction, str | int | float) and is_json(transaction))
 
 
 def _ok(transaction: object, data: object) -> dict[str, object]:

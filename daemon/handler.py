@@ -27,6 +27,7 @@ from cnnbo.scheduler.events import (
 )
 from cnnbo.scheduler.optimizers.registry import missing_extra
 from cnnbo.scheduler.retrying import budget_refusal
+from cnnbo.scheduler.sense import nonsense_in
 from cnnbo.scheduler.spec import StudySpec, fixed_differences
 from cnnbo.scheduler.study import Study, StudyState
 from cnnbo.scheduler.trial import Failure
@@ -235,13 +236,10 @@ def _check_sense(spec: StudySpec) -> None:
     """Refuse what our own study files can't say, but another client might.
 
     Raises:
-        TypeError, ValueError, CnnboError: the spec would fail later, when nobody is there to be told.
+        ValueError, CnnboError: the spec would fail later, when nobody is there to be told.
     """
-    whole = (spec.evaluations, spec.seed, 0 if spec.initial is None else spec.initial)
-    if not all(type(number) is int and number >= 0 for number in whole) or spec.evaluations < 1:
-        raise ValueError("evaluations, seed and initial must be whole numbers")
-    if (spec.model is None) == (not spec.command):
-        raise ValueError("it needs either a model or a command")
+    if problem := nonsense_in(spec):
+        raise ValueError(problem)
     Study(spec)  # the start configurations belong to the space
 
 

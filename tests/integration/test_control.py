@@ -3,12 +3,19 @@
 import json
 import os
 import socket
+import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.fuzz.mutations import DEEP, mutated, odd_values, torn
 from tests.integration.conftest import Box
 
+from cnnbo.daemon.control import MAX_REQUEST_BYTES
 from cnnbo.scheduler.codec import encode_value
 from cnnbo.scheduler.space import FloatParameter, SearchSpace
 from cnnbo.scheduler.spec import StudySpec
@@ -16,13 +23,19 @@ from cnnbo.scheduler.spec import StudySpec
 SPEC = StudySpec(SearchSpace((FloatParameter("x", 0.0, 1.0),)), command=("true",), optimizer="random")
 
 
+def connect(state: Path) -> socket.socket:
+    """A connection to a daemon's door."""
+    directory = os.open(state, os.O_PATH)
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(30)
+    connection.connect(f"/proc/self/fd/{directory}/control.sock")
+    os.close(directory)
+    return connection
+
+
 def speak(state: Path, *lines: bytes) -> list[dict[str, Any]]:
     """Send lines to a daemon and read as many answers."""
-    directory = os.open(state, os.O_PATH)
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(30)
-        connection.connect(f"/proc/self/fd/{directory}/control.sock")
-        os.close(directory)
+    with connect(state) as connection:
         file = connection.makefile("rwb")
         answers = []
         for line in lines:
@@ -118,3 +131,88 @@ def test_what_does_not_exist_here_is_refused_before_anything_starts(busy_box: Bo
     study = busy_box.write_study(lambda text: text + "[budget]\nenergy_kwh = 5.0\n")
     assert "energy" in busy_box.run("submit", study, code=78).stderr
     assert busy_box.json("status")["studies"] == []
+
+
+def test_a_crowd_that_leaves_leaves_nothing_behind(box: Box) -> None:
+    """Whoever followed a study at rest and hung up was kept, with a descriptor, until there were none left."""
+    daemon = box.daemon("--devices", "cpu:1")
+    submit = {"verb": "submit", "args": {"spec": encode_value(SPEC) | {"name": "s", "evaluations": 1}}}
+    speak(box.state, json.dumps(submit).encode(), b'{"verb": "pause", "args": {"study": "s"}}')
+    descriptors = Path(f"/proc/{daemon.pid}/fd")
+    before = len(list(descriptors.iterdir()))
+    crowd = [connect(box.state) for _ in range(200)]
+    for number, connection in enumerate(crowd):
+        half = number % 2
+        connection.sendall(b'{"verb": "follow"' if half else b'{"verb": "follow", "args": {"study": "s"}}\n')
+    for connection in crowd[::2]:
+        assert b'"ok"' in connection.recv(1 << 16)
+    assert len(list(descriptors.iterdir())) > before + 190
+    for connection in crowd:
+        connection.close()
+    deadline = time.monotonic() + 60
+    while len(list(descriptors.iterdir())) > before + 10:
+        speak(box.state, b'{"verb": "ping"}')
+        assert time.monotonic() < deadline, "connections are kept"
+
+
+def test_a_request_without_end_is_told_so(busy_box: Box) -> None:
+    """A door that shuts without a word looks like a daemon that died."""
+    with connect(busy_box.state) as connection, connection.makefile("rb") as answers:
+        with suppress(BrokenPipeError, ConnectionResetError):
+            connection.sendall(b"x" * (MAX_REQUEST_BYTES + 1_000_000))
+        answer = json.loads(answers.readline())
+    assert (answer["status"], "at most 4 MiB" in answer["error"]) == ("error", True)
+
+
+REQUESTS: list[dict[str, Any]] = [
+    {"verb": verb, "transaction": 1, "args": args}
+    for verb, args in [
+        ("submit", {"spec": encode_value(SPEC) | {"name": "s", "evaluations": 2, "max_devices": 1}}),
+        ("submit", {"spec": encode_value(SPEC) | {"name": "s", "evaluations": 3, "start": [{"x": 0.5}]}}),
+        ("pause", {"study": "s", "now": True}),
+        ("resume", {"study": "s"}),
+        ("retry", {"study": "s", "trials": [1], "crashed": True}),
+        ("cancel", {"study": "s"}),
+        ("archive", {"study": "s"}),
+        ("delete", {"study": "s"}),
+        ("show", {"study": "s"}),
+        ("status", {}),
+        ("devices", {}),
+    ]
+]
+valid = st.sampled_from(REQUESTS)
+lines = (
+    st.one_of(valid, valid.flatmap(mutated), odd_values).map(json.dumps).map(str.encode)
+    | valid.map(json.dumps).map(str.encode).flatmap(torn)
+    | st.sampled_from([DEEP, b'{"verb": "ping", "transaction": ' + b"[" * 900 + b"]" * 900 + b"}"])
+).filter(lambda line: b"\n" not in line)
+
+
+@pytest.mark.hypothesis
+def test_whatever_is_said_is_answered_in_a_sentence_and_outlived(box: Box) -> None:
+    """Clients are other people's, and a daemon that owns a box for a month meets all of them."""
+    daemon = box.daemon("--devices", "cpu:1")
+    log: list[str] = []
+    assert daemon.stdout is not None
+    listener = threading.Thread(target=log.extend, args=(daemon.stdout,))
+    listener.start()
+
+    @settings(max_examples=2 * settings().max_examples)
+    @given(said=st.lists(lines, min_size=1, max_size=6))
+    def talk(said: list[bytes]) -> None:
+        for answer in speak(box.state, *said):
+            assert set(answer) == {"transaction", "status", "data", "error"}
+            if answer["status"] == "error":
+                assert "a bug" not in answer["error"], answer["error"]
+                assert answer["error"].strip() and "Traceback" not in answer["error"]
+
+    talk()
+    [answer] = speak(box.state, b'{"verb": "ping"}')
+    assert answer["status"] == "ok" and daemon.poll() is None
+    daemon.kill()
+    daemon.wait()
+    listener.join()
+    assert not [line for line in log if "Traceback" in line or "a bug" in line]
+    box.daemon("--devices", "cpu:1")  # what was journalled is replayed
+    [answer] = speak(box.state, b'{"verb": "status"}')
+    assert answer["status"] == "ok"
