@@ -20,8 +20,10 @@ from typing import Any, BinaryIO, Self
 
 from cnnbo.daemon.proposer_process import ENVIRONMENT, versions
 from cnnbo.daemon.proposer_wire import Message, bytes_from_text, history_to_data, space_to_data
+from cnnbo.scheduler.codec import encode_value
 from cnnbo.scheduler.errors import CnnboError, SpaceExhaustedError
 from cnnbo.scheduler.optimizers.base import History, Source, Suggestion
+from cnnbo.scheduler.optimizers.distinct import TakenPoints
 from cnnbo.scheduler.optimizers.registry import create_optimizer, is_heavy
 from cnnbo.scheduler.space import Point, SearchSpace
 
@@ -30,6 +32,8 @@ logger = logging.getLogger(__name__)
 COMMAND = (sys.executable, "-P", "-m", "cnnbo.daemon.proposer_process")
 """How the proposer process is started; the daemon's process id is added."""
 
+_NONSENSE = "the proposer answered nonsense"
+_NO_POINTS = "the proposer answered with points that can't be taken"
 _LINE_LIMIT = 64 * 2**20
 _START_LIMIT_S = 180.0
 _LONGEST_BACK_OFF_S = 300.0
@@ -136,14 +140,17 @@ class _Child:
         answer = await self._receive()
         while answer["id"] < self._last_id:  # of an ask whose caller was cancelled
             answer = await self._receive()
-        self.rss_mib = float(answer.get("rss_mib", 0.0))
+        rss_mib, message = answer.get("rss_mib", 0.0), str(answer.get("message"))
+        if not isinstance(rss_mib, int | float):
+            raise ProposerFailedError(_NONSENSE, is_broken=True)
+        self.rss_mib = rss_mib
         match answer.get("error"):
             case None:
                 return answer
             case "exhausted":
-                raise SpaceExhaustedError(answer["message"])
+                raise SpaceExhaustedError(message)
             case error:
-                raise ProposerFailedError(answer["message"], is_broken=error != "fit")
+                raise ProposerFailedError(message, is_broken=error != "fit")
 
     async def _send(self, message: Message) -> None:
         assert self.process.stdin is not None
@@ -163,10 +170,10 @@ class _Child:
             raise await self._ended()
         try:
             answer = json.loads(line)
-        except ValueError as error:
-            raise ProposerFailedError("the proposer answered nonsense", is_broken=True) from error
+        except (ValueError, RecursionError) as error:
+            raise ProposerFailedError(_NONSENSE, is_broken=True) from error
         if not isinstance(answer, dict) or not isinstance(answer.get("id"), int):
-            raise ProposerFailedError("the proposer answered nonsense", is_broken=True)
+            raise ProposerFailedError(_NONSENSE, is_broken=True)
         return answer
 
     async def _ended(self) -> ProposerFailedError:
@@ -301,7 +308,9 @@ class Proposer:
         try:
             async with asyncio.timeout(self._limits.deadline_s):
                 answer = await self._ask_child(subject, history, ask, count)
-            return _proposal(answer, self._clock() - started)
+            proposal = _proposal(answer, self._clock() - started)
+            _check_points(proposal.points, subject.space, history, count)
+            return proposal
         except TimeoutError as error:
             await self._note_failure()
             message = f"the proposer missed its deadline of {self._limits.deadline_s:g} s"
@@ -439,14 +448,34 @@ def _proposal(answer: Message, seconds: float) -> Proposal:
         ProposerFailedError: it is not what was asked for.
     """
     try:
+        insight, environment = answer["insight"], answer["environment"]
+        encode_value((insight, environment))  # nested more deeply than the journal can be written
+        if not isinstance(insight, dict) or not isinstance(environment, dict):
+            raise TypeError("insight and environment are objects")
         return Proposal(
             points=tuple(tuple(float(u) for u in row) for row in answer["points"]),
             source=Source(answer["source"]),
-            insight=answer["insight"],
+            insight=insight,
             hint=bytes_from_text(answer["hint"]),
             note=None,
             seconds=seconds,
-            environment=answer["environment"],
+            environment=environment,
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise ProposerFailedError("the proposer answered nonsense", is_broken=True) from error
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise ProposerFailedError(_NONSENSE, is_broken=True) from error
+
+
+def _check_points(points: Sequence[Point], space: SearchSpace, history: History, count: int) -> None:
+    """See that the study can take these points: an answer that it refuses would leave its ask open for ever.
+
+    Raises:
+        ProposerFailedError: they aren't what was promised.
+    """
+    taken = TakenPoints(space, history.taken)
+    try:
+        are_canonical = all(space.canonical(point) == point for point in points)
+        are_new = len(set(points)) == count == len(points) and not any(point in taken for point in points)
+    except (CnnboError, ValueError) as error:  # NaN, or too few coordinates
+        raise ProposerFailedError(_NO_POINTS, is_broken=True) from error
+    if not (are_canonical and are_new):
+        raise ProposerFailedError(_NO_POINTS, is_broken=True)

@@ -2,6 +2,7 @@ import asyncio
 import json
 import os
 import random
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -9,7 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import example, given, settings
 from tests.contracts.optimizer import MIXED, TINY, make_history, rows
+from tests.fuzz.mutations import DEEP, mutated, torn
 
 from cnnbo.daemon.proposer import Limits, Proposal, Proposer
 from cnnbo.daemon.proposer_wire import history_from_data, history_to_data, space_from_data, space_to_data
@@ -199,6 +202,46 @@ class TestFallback:
         assert proposal.note is not None
         assert reason in proposal.note
         assert proposal.hint == b"earlier"
+
+    def test_an_answer_that_is_not_what_was_asked_for_is_none(self, tmp_path: Path) -> None:
+        """What the study refuses would leave its ask open, and devices idle, for ever; what it can't read, worse."""
+        history, canned = make_history(MIXED), tmp_path / "answer"
+        [point] = SobolOptimizer(MIXED, 0).suggest(history, 6, 1).points.tolist()
+        good: dict[str, object] = {
+            "points": [point],
+            "source": "surrogate",
+            "insight": {"best_mean": 0.5},
+            "hint": None,
+            "rss_mib": 1.0,
+        }
+        good |= {"id": 1, "environment": {"threads": "1"}}
+
+        async def answered(line: bytes) -> Proposal:
+            canned.write_bytes(line + b"\n")
+            command = ("sh", "-c", 'read line; cat "$0"; exec cat > /dev/null', str(canned))
+            async with Proposer(tmp_path / "log", Limits(deadline_s=20.0), command) as proposer:
+                return await ask(proposer, history)
+
+        @example(line=DEEP)  # RecursionError, which paused the study
+        @example(line=json.dumps(good | {"points": [point, point]}).encode())  # left the study waiting for ever
+        @example(line=json.dumps(good | {"points": []}).encode())
+        @example(line=json.dumps(good | {"points": [history.observed[0].tolist()]}).encode())
+        @example(line=json.dumps(good | {"points": [[float("nan")] * MIXED.dimension]}).encode())
+        @example(line=json.dumps(good | {"points": [[10**400] * MIXED.dimension]}).encode())
+        @example(line=json.dumps(good | {"insight": []}).encode())  # ended the daemon
+        @example(line=json.dumps({"id": 1, "error": "failed"}).encode())
+        @settings(max_examples=settings().max_examples // 3)
+        @given(line=mutated(good).map(json.dumps).map(str.encode) | torn(json.dumps(good).encode()))
+        def survive(line: bytes) -> None:
+            if re.search(rb'"id": *(-|0|false)', line):
+                return  # the answer to an earlier ask, after which none comes
+            proposal = asyncio.run(answered(line))
+            taken = {tuple(row) for row in history.taken.tolist()}
+            assert len(proposal.points) == 1 and not taken.intersection(proposal.points)
+            assert MIXED.canonical(proposal.points[0]) == proposal.points[0]
+            assert isinstance(proposal.insight, dict) and (proposal.note is None) == (proposal.source != Source.SOBOL)
+
+        survive()
 
     async def test_a_program_that_is_not_there(self, log: Path) -> None:
         """The interpreter may have been upgraded away under a running daemon."""
