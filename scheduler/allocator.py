@@ -42,7 +42,9 @@ class _Claim:
 
     @property
     def has_slot(self) -> bool:
-        return self.study.spec.max_devices is None or self.in_flight < self.study.spec.max_devices
+        # Lowered evaluations may be fewer than the trials that wait: those beyond them would run for nothing.
+        is_wanted = self.in_flight < self.study.spec.evaluations - self.study.finished
+        return is_wanted and (self.study.spec.max_devices is None or self.in_flight < self.study.spec.max_devices)
 
     def take(self, device: str) -> StartTrial | bool | None:
         """Claim a device: a trial to start on it, None if it is kept for a point to come, False if not wanted."""

@@ -1,11 +1,18 @@
 """Who gets the free device."""
 
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
 from cnnbo.scheduler.allocator import RequestTrials, StartTrial, allocate
 from cnnbo.scheduler.events import (
     BudgetReached,
     Event,
     PointsSuggested,
+    StudyAmended,
     StudyPaused,
+    TrialCompleted,
     TrialFailed,
     TrialsRequested,
     TrialStarted,
@@ -97,3 +104,96 @@ def test_a_study_starts_trials_within_its_own_hours_only() -> None:
     allday = study("d", starts=1, at=2.0)
     assert allocate(["a"], [nights, allday], minute=12 * 60) == [StartTrial("d", 1, "a")]
     assert allocate(["a"], [nights, allday], minute=23 * 60) == [StartTrial("n", 1, "a")]
+
+
+def test_evaluations_lowered_below_what_waits_are_kept() -> None:
+    """Each of them costs hours of a device; with one to finish only one more starts."""
+    spec = StudySpec(SPACE, name="s", evaluations=9, start=tuple({"x": k / 10} for k in range(5)))
+    lowered = Study(spec, at=1.0)
+    for event in (TrialStarted(1.0, 1, 1, "z"), TrialCompleted(2.0, 1, 1, 0.5)):
+        lowered.handle(event)
+    lowered.handle(StudyAmended(3.0, replace(spec, evaluations=2)))
+    assert allocate(["a", "b"], [lowered]) == [StartTrial("s", 2, "a")]
+
+
+@st.composite
+def boxes(draw: st.DrawFn) -> tuple[list[str], list[Study]]:
+    """Idle devices, and studies with trials that wait, run, lost a device, or are asked for."""
+    studies = []
+    for number in range(draw(st.integers(1, 3))):
+        starts, cap = draw(st.integers(0, 5)), draw(st.none() | st.integers(1, 3))
+        made = study(f"s{number}", at=draw(st.sampled_from([1.0, 2.0])), starts=starts, cap=cap)
+        for trial in range(1, starts + 1):
+            match draw(st.sampled_from(["waits", "waits", "runs", "lost", "complete"])):
+                case "runs":
+                    made.handle(TrialStarted(1.0, trial, 1, f"busy-{number}-{trial}"))
+                case "lost":
+                    made.handle(TrialStarted(1.0, trial, 1, draw(st.sampled_from("abc"))))
+                    made.handle(TrialFailed(2.0, trial, 1, Failure.DEVICE_LOST))
+                case "complete":
+                    made.handle(TrialStarted(1.0, trial, 1, "z"))
+                    made.handle(TrialCompleted(2.0, trial, 1, 0.5))
+        if made.requestable and draw(st.booleans()):
+            made.handle(TrialsRequested(3.0, draw(st.integers(1, made.requestable))))
+        if draw(st.sampled_from([False] * 4 + [True])):
+            made.handle(StudyPaused(4.0))
+        studies.append(made)
+    return draw(st.lists(st.sampled_from("abcd"), unique=True)), studies
+
+
+@given(boxes())
+def test_devices_are_shared_by_the_rules(box: tuple[list[str], list[Study]]) -> None:
+    """No device twice, none beyond a cap, none that a trial was lost on, nothing for who is paused, nobody starves."""
+    idle, studies = box
+    by_name = {study.name: study for study in studies}
+    allocations = allocate(idle, studies)
+    starts = [each for each in allocations if isinstance(each, StartTrial)]
+    requests = {each.study: each.count for each in allocations if isinstance(each, RequestTrials)}
+    assert len({start.device for start in starts}) == len(starts) and {start.device for start in starts} <= set(idle)
+    assert len({(start.study, start.trial) for start in starts}) == len(starts)
+    for start in starts:
+        trial = by_name[start.study].trial(start.trial)
+        assert trial in by_name[start.study].ready
+        assert not (trial.attempts and trial.attempts[-1].device == start.device)
+    taken = {study.name: sum(start.study == study.name for start in starts) for study in studies}
+    kept = len(idle) - len(starts) - sum(requests.values())
+    assert 0 <= kept <= len(idle)
+    for study in studies:
+        asked = requests.get(study.name, 0)
+        in_flight = len(study.running) + taken[study.name] + asked
+        assert asked <= study.requestable
+        if taken[study.name] or asked:
+            assert study.state == "running"
+            assert study.spec.max_devices is None or in_flight <= study.spec.max_devices
+
+
+@given(boxes())
+def test_sharing_out_again_starts_and_asks_for_nothing_twice(box: tuple[list[str], list[Study]]) -> None:
+    """Devices are read every two seconds, and a proposal may take longer than that."""
+    idle, studies = box
+    by_name = {study.name: study for study in studies}
+    left = list(idle)
+    for each in allocate(idle, studies):
+        if isinstance(each, StartTrial):
+            attempt = len(by_name[each.study].trial(each.trial).attempts) + 1
+            event: Event = TrialStarted(5.0, each.trial, attempt, each.device)
+            left.remove(each.device)
+        else:
+            event = TrialsRequested(5.0, each.count)
+        by_name[each.study].check(event)
+        by_name[each.study].handle(event)
+    assert allocate(left, studies) == []
+
+
+@given(st.integers(1, 12), st.integers(0, 6), st.integers(0, 6))
+def test_devices_go_where_the_fewest_run(idle: int, first: int, second: int) -> None:
+    """Whoever has plenty to run must not starve the other."""
+    studies = [
+        study(f"s{k}", *(TrialStarted(1.0, t + 1, 1, f"{k}-{t}") for t in range(n)), at=k, starts=n)
+        for k, n in ((1, first), (2, second))
+    ]
+    allocations = allocate([str(k) for k in range(idle)], studies)
+    asked = {each.study: each.count for each in allocations if isinstance(each, RequestTrials)}
+    in_flight = [first + asked.get("s1", 0), second + asked.get("s2", 0)]
+    gets_nothing = [name not in asked for name in ("s1", "s2")]
+    assert abs(in_flight[0] - in_flight[1]) <= 1 or any(gets_nothing) or max(in_flight) == 9
