@@ -1,6 +1,10 @@
 """Whether one more trial fits the budget."""
 
+import statistics
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cnnbo.scheduler.budget import JOULES_PER_KWH, exceeded_limit, study_cost, study_energy
 from cnnbo.scheduler.events import PointsSuggested, TimeSpent, TrialCompleted, TrialsRequested, TrialStarted
@@ -77,3 +81,26 @@ def test_energy_counts_running_trials_and_the_next_one(kwh: float, running_j: li
 def test_energy_that_was_not_measured_is_unknown() -> None:
     """On the CPU nobody knows."""
     assert study_energy(study(Budget(), 2, 1)) is None
+
+
+@given(
+    hours=st.lists(st.integers(0, 5), max_size=5),
+    ages=st.lists(st.integers(0, 9), max_size=3),
+    cost=st.integers(1, 80).map(float),
+)
+def test_one_more_trial_fits_or_not_by_the_words_of_the_rule(hours: list[int], ages: list[int], cost: float) -> None:
+    """Spent, for each running one the larger of its cost and the median, and one median: all within the budget."""
+    now, total = 100_000.0, len(hours) + len(ages)
+    budget = Budget(cost=cost, price_per_device_hour=2.0)
+    made = Study(StudySpec(SearchSpace((FloatParameter("x", 0.0, 1.0),)), budget=budget))
+    if total:
+        made.handle(TrialsRequested(0.0, total))
+        made.handle(PointsSuggested(0.0, 0, tuple((k / 10,) for k in range(total)), Source.SOBOL))
+    for trial, duration in enumerate(hours, 1):
+        made.handle(TrialStarted(0.0, trial, 1, "a"))
+        made.handle(TrialCompleted(duration * 3600.0, trial, 1, 0.5))
+    for trial, age in enumerate(ages, len(hours) + 1):
+        made.handle(TrialStarted(now - age * 3600.0, trial, 1, "a"))
+    median = statistics.median(hours) if hours else 0
+    committed = sum(hours) + sum(max(age, median) for age in ages) + median
+    assert exceeded_limit(made, now) == ("cost" if committed * 2.0 > cost else None)
