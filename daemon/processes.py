@@ -1,10 +1,17 @@
-"""Looking at and ending processes through /proc: descendants, age, memory, and the token of an attempt.
+"""Looking at and ending processes through /proc: descendants, age, memory, and whose attempt they belong to.
+
+Every process of an attempt carries two signs of it, made from the attempt's random token: an environment variable, and
+a mark that stays when a program clears its environment, the limit RLIMIT_RTTIME, at a number of its own beyond 100,000
+years of processor time. The kernel hands limits down to every child, and nobody without privileges can raise one again.
+This one binds programs under a real-time scheduling policy only, and those after that time.
 
 Linux only, standard library only: the trial runner imports it.
 """
 
+import hashlib
 import os
 import pwd
+import resource
 import select
 import signal
 import time
@@ -135,7 +142,22 @@ def proportional_mib(pids: Iterable[int]) -> float:
     return total
 
 
-def _carries(pid: int, wanted: set[bytes]) -> bool:
+def _mark(token: str) -> int:
+    """The attempt's number for RLIMIT_RTTIME, from 2**62 up to below 2**63."""
+    digest = hashlib.sha256(token.encode()).digest()
+    return 1 << 62 | int.from_bytes(digest[:8], "big") >> 2
+
+
+def mark_self(token: str) -> None:
+    """Mark this process, and all that will ever come from it, as belonging to an attempt.
+
+    Where a lower limit was set before and may not be raised, nothing happens: the environment still tells.
+    """
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_RTTIME, (_mark(token), _mark(token)))
+
+
+def _has_variable(pid: int, wanted: set[bytes]) -> bool:
     try:
         environment = Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:  # it ended, or belongs to somebody else
@@ -143,15 +165,30 @@ def _carries(pid: int, wanted: set[bytes]) -> bool:
     return not wanted.isdisjoint(environment.split(b"\0"))
 
 
+def _has_mark(pid: int, wanted: set[str]) -> bool:
+    try:
+        limits = Path(f"/proc/{pid}/limits").read_text()
+    except OSError:  # it ended
+        return False
+    lines = (line.split() for line in limits.splitlines() if line.startswith("Max realtime timeout "))
+    is_marked = any(words[4] in wanted for words in lines)  # the hard limit: whoever likes lowers the soft one
+    return is_marked and _stat(pid)[:1] != ["Z"]  # unlike the environment, limits stay until a dead process is reaped
+
+
+def _may_signal(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True
+
+
 def carriers(tokens: Collection[str]) -> list[int]:
-    """Pids of our own user's living processes whose environment holds one of the tokens; never our own pid."""
-    wanted = {f"{TOKEN_VARIABLE}={token}".encode() for token in tokens}
-    found = []
-    for pid in _all_pids():
-        with suppress(OSError):
-            if Path(f"/proc/{pid}").stat().st_uid == os.getuid() and pid != os.getpid() and _carries(pid, wanted):
-                found.append(pid)
-    return found
+    """Pids of living processes we may signal that carry one of the tokens, as variable or mark; never our own pid."""
+    variables = {f"{TOKEN_VARIABLE}={token}".encode() for token in tokens}
+    marks = {str(_mark(token)) for token in tokens}
+    others = (pid for pid in _all_pids() if pid != os.getpid() and _may_signal(pid))
+    return [pid for pid in others if _has_variable(pid, variables) or _has_mark(pid, marks)]
 
 
 def _wait_for_ends(pidfds: Iterable[int], deadline: float) -> None:

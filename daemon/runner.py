@@ -196,11 +196,12 @@ class SpawnError(Exception):
     """The command could not be executed; the text is a sentence for the user."""
 
 
-def _first_lines(runner: int) -> None:
+def _first_lines(runner: int, token: str) -> None:
     """Run in the child between fork and exec. Safe: the runner has no other thread that could hold a lock."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != runner:  # it died before the line above took effect, and nobody would tell us any more
         os.kill(os.getpid(), signal.SIGKILL)
+    processes.mark_self(token)
     for signum in _IGNORED_SIGNALS:  # "ignored" survives exec, and would make the command deaf to a stop
         signal.signal(signum, signal.SIG_DFL)
 
@@ -221,7 +222,7 @@ def _spawn(launch: Launch, output: int, progress: int) -> subprocess.Popen[bytes
             cwd=launch.cwd,
             start_new_session=True,
             pass_fds=(progress,),
-            preexec_fn=lambda: _first_lines(runner),
+            preexec_fn=lambda: _first_lines(runner, launch.token),
         )
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         raise SpawnError(_why_not_started(launch, error)) from error

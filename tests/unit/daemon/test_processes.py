@@ -105,6 +105,24 @@ def test_only_the_exact_token_is_a_match(spawn: Spawn) -> None:
     assert processes.carriers([]) == []
 
 
+def test_a_cleared_environment_does_not_hide_from_the_mark(spawn: Spawn) -> None:
+    """`env -i`, `sudo` and many a daemon start with a clean environment, and in a session of their own."""
+    begin = "import os, sys; from cnnbo.daemon import processes; processes.mark_self('family')"
+    process = spawn(
+        sys.executable, "-c", f"{begin}; os.execvp('env', ['env', '-i', 'sh', '-c', 'echo; exec sleep 1000'])", lines=1
+    )
+    assert processes.carriers(["family"]) == [process.pid]
+    assert processes.carriers(["stranger"]) == []
+
+
+def test_a_dead_process_that_nobody_reaped_carries_nothing(spawn: Spawn) -> None:
+    """Its limits can still be read, and waiting for it to go would take for ever."""
+    begin = "from cnnbo.daemon import processes; processes.mark_self('family'); print()"
+    process = spawn(sys.executable, "-c", begin, lines=1)
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert processes.carriers(["family"]) == []
+
+
 def test_killing_reaches_every_session_and_counts(spawn: Spawn) -> None:
     """Whatever left the session still carries the token."""
     script = "setsid sh -c 'trap \"\" TERM; echo; sleep 1000' & trap '' TERM; echo; wait"

@@ -7,6 +7,8 @@ import select
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -18,11 +20,12 @@ from cnnbo.daemon.executors import local
 from cnnbo.daemon.executors.base import ExitEvidence, Launch
 from cnnbo.daemon.executors.local import LocalExecutor
 
-# A command with a grandchild that has left the session and is deaf to SIGTERM; reports the pids once it has.
+# A command with a grandchild that has left the session, cleared its environment and is deaf to SIGTERM; reports the
+# pids once it has.
 FAMILY = """
-RUNNER=$PPID setsid sh -c '
+env -i PATH="$PATH" RUNNER=$PPID PROGRESS=$CNNBO_PROGRESS_FD setsid sh -c '
     trap "" TERM
-    echo "{\\"metrics\\": {\\"runner\\": $RUNNER, \\"command\\": $PPID, \\"grandchild\\": $$}}" >&$CNNBO_PROGRESS_FD
+    echo "{\\"metrics\\": {\\"runner\\": $RUNNER, \\"command\\": $PPID, \\"grandchild\\": $$}}" >&$PROGRESS
     while :; do sleep 1000; done
 ' &
 wait
@@ -32,6 +35,19 @@ wait
 def has_ended(pidfd: int, within_s: float = 0.0) -> bool:
     """Whether a process has ended, reaped or not; waits for it if asked to."""
     return bool(select.select([pidfd], [], [], within_s)[0])
+
+
+@contextmanager
+def watching(pids: Mapping[str, int]) -> Iterator[dict[str, int]]:
+    """Pidfds of processes by name; whatever the test finds, none of them outlives it."""
+    pidfds = {name: os.pidfd_open(pid) for name, pid in pids.items()}
+    try:
+        yield pidfds
+    finally:
+        for pidfd in pidfds.values():
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            os.close(pidfd)
 
 
 async def start_family(executor: LocalExecutor, tmp_path: Path) -> tuple[Running, dict[str, int]]:
@@ -85,14 +101,14 @@ async def test_a_runner_that_babbles_is_heard_out(tmp_path: Path, monkeypatch: p
 
 
 async def test_a_killed_runner_takes_everything_along(tmp_path: Path) -> None:
-    """The command goes by its parent's death, its escaped grandchild by the token: the device must be free."""
+    """The command goes by its parent's death, its escaped grandchild by the attempt's mark: the device must be free."""
     running, pids = await start_family(LocalExecutor(), tmp_path)
-    pidfds = [os.pidfd_open(pid) for pid in pids.values()]
-    os.kill(pids["runner"], signal.SIGKILL)
-    evidence = await running.end()
-    assert evidence.stopped_by == "runner"
-    assert "-9" in evidence.message
-    assert all(has_ended(pidfd) for pidfd in pidfds)
+    with watching(pids) as pidfds:
+        os.kill(pids["runner"], signal.SIGKILL)
+        evidence = await running.end()
+        assert evidence.stopped_by == "runner"
+        assert "-9" in evidence.message
+        assert all(has_ended(pidfd) for pidfd in pidfds.values())
 
 
 async def test_a_stop_before_the_runner_is_up_is_not_lost(tmp_path: Path) -> None:
@@ -171,6 +187,23 @@ def test_a_killed_daemon_takes_everything_along(tmp_path: Path) -> None:
         daemon.kill()
     assert all(has_ended(pidfd, within_s=30) for pidfd in pidfds)
     assert read_exit(launch).stopped_by == "lifeline"
+
+
+def test_what_escaped_a_killed_daemon_and_runner_is_swept(tmp_path: Path) -> None:
+    """The next daemon finds by its mark what no runner watches and no environment betrays."""
+    launch = make_launch(tmp_path, "sh", "-c", FAMILY)
+    daemon = subprocess.Popen([sys.executable, "-c", DAEMON, json.dumps(launch.to_dict())], stdout=subprocess.PIPE)
+    with daemon:
+        assert daemon.stdout is not None
+        pids = {name: int(pid) for name, pid in json.loads(daemon.stdout.readline()).items()}
+        with watching(pids) as pidfds:
+            os.kill(pids["runner"], signal.SIGSTOP)  # else it would do its duty first
+            daemon.kill()
+            os.kill(pids["runner"], signal.SIGKILL)
+            assert has_ended(pidfds["command"], within_s=30)
+            assert not has_ended(pidfds["grandchild"])
+            assert LocalExecutor().sweep([launch.token]) >= 1
+            assert has_ended(pidfds["grandchild"], within_s=30)
 
 
 def read_exit(launch: Launch) -> ExitEvidence:
