@@ -34,6 +34,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from cnnbo.daemon import processes
+from cnnbo.daemon.cgroup import oom_kills
 from cnnbo.daemon.executors.base import ExitEvidence, Launch, Progress
 from cnnbo.daemon.lease import Lease
 from cnnbo.daemon.streams import PROGRESS_LINE_LIMIT, Lines, Log, ValueFinder, merge_progress, parse_progress
@@ -265,6 +266,7 @@ class Supervisor:
         self._stopped_by: str | None = None
         self._message = ""
         self._peak_mib = 0.0
+        self._oom_kills_before = oom_kills()
         self._look_at_memory_at = 0.0
         self._timeout_at = math.inf
         self._started_at = 0.0
@@ -426,6 +428,7 @@ class Supervisor:
 
     def _evidence(self, status: int) -> ExitEvidence:
         finder = self._finder
+        killed, killed_before = oom_kills(), self._oom_kills_before
         return ExitEvidence(
             exit_code=os.WEXITSTATUS(status) if os.WIFEXITED(status) else None,
             signal=os.WTERMSIG(status) if os.WIFSIGNALED(status) else None,
@@ -433,6 +436,7 @@ class Supervisor:
             message=self._message or (finder.problem if finder else ""),
             elapsed_s=round(self._ended_at - self._started_at, 3),
             peak_memory_mib=round(self._peak_mib, 1),
+            oom_kills=None if killed is None or killed_before is None else killed - killed_before,
             matches=finder.matches if finder else 0,
             value=finder.value if finder else None,
         )

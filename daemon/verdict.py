@@ -4,8 +4,9 @@ The rules, in order:
 
 1. a valid result file wins, however the processes ended: the training was done;
 2. what cnnbo itself did to the attempt explains its end: limits are the configuration's fault, a stop is nobody's;
-3. with a pattern, the value is what the pattern found, and a non-zero exit status is a crash;
-4. everything else is a crash.
+3. a SIGKILL that wasn't ours, while the kernel's out-of-memory killer was at work in our cgroup, was that killer's;
+4. with a pattern, the value is what the pattern found, and a non-zero exit status is a crash;
+5. everything else is a crash.
 
 A verdict never says `device_lost`: only the devices' backend knows that.
 """
@@ -85,6 +86,8 @@ def _judge(evidence: ExitEvidence, result: Mapping[str, Any] | None, pattern: bo
         return replace(outcome, resumed=result.get("resumed") is True)
     if outcome := _judge_stop(evidence):
         return outcome
+    if evidence.signal == signal.SIGKILL and evidence.oom_kills:
+        return Failed(Failure.OUT_OF_MEMORY, "The kernel's out-of-memory killer ended the command (SIGKILL).")
     if evidence.exit_code != 0:
         return Failed(Failure.CRASHED, _how_it_ended(evidence))
     if pattern:

@@ -96,6 +96,8 @@ class ExitEvidence:
         message: a sentence for the user where there is one to tell.
         elapsed_s: seconds from start of the command to its end.
         peak_memory_mib: highest host memory seen of the whole tree, in MiB.
+        oom_kills: processes that the kernel's out-of-memory killer ended meanwhile in the runner's memory cgroup, which
+            trials side by side may share; None where there is no such cgroup.
         matches: how many times `pattern` matched.
         value: the value that `pattern` found, maybe NaN or infinite; None without a pattern or a match.
     """
@@ -106,6 +108,7 @@ class ExitEvidence:
     message: str = ""
     elapsed_s: float = 0.0
     peak_memory_mib: float = 0.0
+    oom_kills: int | None = None
     matches: int = 0
     value: float | None = None
 

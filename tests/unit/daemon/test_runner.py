@@ -24,10 +24,10 @@ PYTHON = sys.executable
 class Runner:
     """A runner under way; the test plays the daemon."""
 
-    def __init__(self, launch: Launch) -> None:
+    def __init__(self, launch: Launch, *command: str) -> None:
         self.launch = launch
         self.process = subprocess.Popen(
-            [PYTHON, "-P", "-m", "cnnbo.daemon.runner"],
+            command or [PYTHON, "-P", "-m", "cnnbo.daemon.runner"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,
@@ -383,6 +383,22 @@ time.sleep(1000)
     assert evidence.stopped_by == "memory"
     assert evidence.peak_memory_mib > 70
     assert "70 MiB" in evidence.message
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may mount a memory cgroup's files of our making")
+def test_a_kill_for_memory_in_our_cgroup_is_noted(tmp_path: Path) -> None:
+    """The kernel kills without a word; only the cgroup's count tells. A real runner with made-up files in its place."""
+    cgroup = tmp_path / "cgroup"
+    (cgroup / "memory").mkdir(parents=True)
+    counts = [cgroup / "memory.events", cgroup / "memory" / "memory.oom_control"]  # v2 and v1, whichever this box has
+    for count in counts:
+        count.write_text("oom_kill 4\n")
+    script = f"echo 'oom_kill 5' | tee {' '.join(map(str, counts))}; kill -9 $$"
+    mounting = f"mount --bind {cgroup} /sys/fs/cgroup && exec {PYTHON} -P -m cnnbo.daemon.runner"
+    runner = Runner(make_launch(tmp_path, "sh", "-c", script), "unshare", "--mount", "sh", "-c", mounting)
+    with runner.process:
+        evidence = runner.end()
+    assert (evidence.signal, evidence.oom_kills) == (signal.SIGKILL, 1)
 
 
 def test_pages_that_the_tree_shares_count_once(python: Start) -> None:

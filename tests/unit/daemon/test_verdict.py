@@ -129,6 +129,26 @@ def test_a_foreign_sigkill_names_the_suspect() -> None:
     assert "killed by signal 9 (SIGKILL); maybe the kernel's out-of-memory killer" in outcome.message
 
 
+def test_a_sigkill_beside_a_kill_for_memory_is_out_of_memory() -> None:
+    """The optimizer must learn to stay away from there, and no brake for crashes must stop the study."""
+    assert failure_of(ExitEvidence(signal=9, oom_kills=1)) is Failure.OUT_OF_MEMORY
+    assert failure_of(ExitEvidence(signal=9, oom_kills=1), pattern=True) is Failure.OUT_OF_MEMORY
+
+
+@pytest.mark.parametrize(
+    "evidence",
+    [
+        ExitEvidence(signal=9, oom_kills=0),
+        ExitEvidence(signal=9, oom_kills=None),
+        ExitEvidence(signal=11, oom_kills=1),
+        ExitEvidence(exit_code=1, oom_kills=1),
+    ],
+)
+def test_memory_is_not_blamed_without_both_signs(evidence: ExitEvidence) -> None:
+    """A neighbour's kill raises the count of a shared cgroup as well."""
+    assert failure_of(evidence) is Failure.CRASHED
+
+
 @pytest.mark.parametrize(("number", "name"), [(11, "SIGSEGV"), (40, "a real-time signal")])
 def test_other_signals_are_named(number: int, name: str) -> None:
     """Not everybody knows them by number."""
