@@ -33,6 +33,8 @@ RESERVE_NAME = "reserve"
 RESERVE_BYTES = 16 * 1024 * 1024
 """Disk space kept aside, so that results of running trials can still be journalled when the disk is full."""
 
+_WAL_BYTES = 4 * 1024 * 1024  # where SQLite checkpoints by itself
+
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE study (
@@ -263,6 +265,12 @@ def _readable(path: Path) -> Iterator[None]:
         ) from error
 
 
+def too_full(state: Path) -> str:
+    """Why no daemon starts in a state folder without space, and what to do about it."""
+    need_mib = 2 * RESERVE_BYTES >> 20
+    return f"{state}: the disk is full; free at least {need_mib} MiB there, or choose another folder: --state DIR."
+
+
 class Journal:
     """The one writer of a state folder's journal; its methods run in its thread and are awaited.
 
@@ -297,17 +305,31 @@ class Journal:
         return await self._in_thread(self._open)
 
     def _open(self) -> list[StoredStudy]:
+        try:
+            return self._open_file()
+        except ConfigurationError as error:
+            # Without space for its shared memory, SQLite reports the I/O error that a broken file gives, too.
+            if isinstance(error.__cause__, sqlite3.Error) and self._free_bytes() < RESERVE_BYTES:
+                raise ConfigurationError(too_full(self._path.parent)) from error
+            raise
+
+    def _open_file(self) -> list[StoredStudy]:
         with _readable(self._path):
             self._connection = _connect(self._path)
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
+            # While somebody reads, the WAL can only grow; when they are done, what it grew to must not stay for ever.
+            self._connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
             self._create_schema()
+            _check_format(self._connection, self._path)
             self._db.executescript(_DEVICE_SCHEMA)
             self._db.execute(_END_ACTIVITIES)
-            _check_format(self._connection, self._path)
             self._path.chmod(0o600)  # it holds callers' environments
             self._restore_reserve()
             return _read_studies(self._connection)
+
+    def _free_bytes(self) -> int:
+        return shutil.disk_usage(self._path.parent).free
 
     def _create_schema(self) -> None:
         connection = self._db
@@ -354,11 +376,16 @@ class Journal:
         await self._in_thread(self._write, replace_all)
 
     async def device_events(self) -> list[DeviceEvent]:
-        """What was said of devices so far, oldest first."""
+        """What was said of devices so far, oldest first.
+
+        Raises:
+            ConfigurationError: a line is damaged.
+        """
 
         def read() -> list[DeviceEvent]:
-            rows = self._db.execute("SELECT body FROM device_event ORDER BY seq")
-            return [decode_device_event(json.loads(body)) for (body,) in rows]
+            with _readable(self._path):
+                rows = self._db.execute("SELECT body FROM device_event ORDER BY seq")
+                return [decode_device_event(json.loads(body)) for (body,) in rows]
 
         return await self._in_thread(read)
 
@@ -443,7 +470,7 @@ class Journal:
 
     def _restore_reserve(self) -> None:
         """Set the reserve aside, with real blocks: a sparse file would hold nothing."""
-        free = shutil.disk_usage(self._path.parent).free
+        free = self._free_bytes()
         stands = self._reserve.exists() and self._reserve.stat().st_size == RESERVE_BYTES
         self.is_full = free < (RESERVE_BYTES if stands else 2 * RESERVE_BYTES)
         if stands or self.is_full:
@@ -508,4 +535,5 @@ def _trial_row(key: int, trial: Trial) -> tuple[object, ...]:
 
 
 def _is_full(error: sqlite3.OperationalError) -> bool:
-    return error.sqlite_errorcode in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR)
+    # The low byte is the kind: of I/O errors there are many, of which a full disk may give the one or the other.
+    return error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)

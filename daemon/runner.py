@@ -522,7 +522,9 @@ def main() -> int:
         try:
             _write_evidence(launch.directory, evidence)
         except OSError as error:  # a full disk; the daemon is still told
-            print(f"{launch.directory / 'exit.json'}: not written ({error.strerror}).", file=sys.stderr)
+            words = f"{launch.directory / 'exit.json'}: not written ({error.strerror}).\n"
+            with suppress(OSError):  # runner.log lies on that disk, too; unbuffered, so that nothing fails at exit
+                os.write(sys.stderr.fileno(), words.encode())
         reporter.send({"exit": evidence.to_dict()})
         reporter.close()
     return 0

@@ -18,7 +18,7 @@ from cnnbo.daemon.control import ControlServer, FollowSink
 from cnnbo.daemon.device_reader import DeviceReader
 from cnnbo.daemon.executors.local import LocalExecutor
 from cnnbo.daemon.handler import Handler
-from cnnbo.daemon.journal import RESERVE_BYTES, Journal
+from cnnbo.daemon.journal import Journal, too_full
 from cnnbo.daemon.proposer import Limits, Proposer
 from cnnbo.daemon.settings import Settings
 from cnnbo.daemon.shell import Shell
@@ -76,13 +76,8 @@ def _state_lock(state: Path) -> Iterator[None]:
             file.truncate(0)
             os.write(file.fileno(), str(os.getpid()).encode())  # unbuffered: nothing is left for close() to fail with
         except OSError as error:
-            raise ConfigurationError(_too_full(state)) from error
+            raise ConfigurationError(too_full(state)) from error
         yield
-
-
-def _too_full(state: Path) -> str:
-    need = 2 * RESERVE_BYTES // 1024**2
-    return f"{state}: the disk is full; free at least {need} MiB there, or choose another folder: --state DIR."
 
 
 @asynccontextmanager
@@ -103,7 +98,7 @@ async def running_daemon(settings: Settings, devices: str) -> AsyncIterator[Daem
         stack.push_async_callback(journal.close)
         stored = await journal.open()
         if journal.is_full:
-            raise ConfigurationError(_too_full(settings.state))
+            raise ConfigurationError(too_full(settings.state))
         reader = DeviceReader(devices, settings)
         stack.push_async_callback(reader.close)
         selection = await reader.open()

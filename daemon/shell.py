@@ -180,6 +180,9 @@ class Shell:
         local = time.localtime(at)
         return Moment(at, local.tm_hour * 60 + local.tm_min)
 
+    def _note_disk(self) -> None:
+        self._fleet.halt = self._journal.full_reason if self._journal.is_full else None
+
     async def _is_disk_full(self) -> bool:
         await self._journal.look_at_disk()
         return self._journal.is_full
@@ -360,6 +363,7 @@ class Shell:
             samples: a reading of each device.
             held: devices that somebody else uses, with whom.
         """
+        self._note_disk()
         self._board.take_samples(samples)
         self._meter.take(time.monotonic(), samples)
         readings = {
@@ -422,7 +426,7 @@ class Shell:
 
     async def _share_out(self) -> None:
         """Put trials on idle devices until nothing more fits."""
-        self._fleet.halt = self._journal.full_reason if self._journal.is_full else None
+        self._note_disk()
         while not self._is_stopping:
             moment = self._moment()
             idle = self._fleet.startable(self._board.devices, self.busy_devices, moment)

@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +170,22 @@ async def test_a_full_disk_uses_the_reserve_and_then_waits(journal: Journal, tmp
     await journal.look_at_disk()
     assert not journal.is_full
     assert reserve.stat().st_size == RESERVE_BYTES
+
+
+async def test_a_reader_that_stayed_long_leaves_no_long_wal(journal: Journal, tmp_path: Path) -> None:
+    """An open `sqlite3` shell keeps the WAL from starting over; its size must not stay behind when it is closed."""
+    study = await write(journal, COURSE[:3])
+    after = study.copy()
+    after.handle(COURSE[3])
+    wal = tmp_path / f"{JOURNAL_NAME}-wal"
+    with closing(sqlite3.connect(tmp_path / JOURNAL_NAME, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM event").fetchone()
+        while wal.stat().st_size < 6 << 20:
+            await journal.append(1, COURSE[3], study, after)
+    for _ in range(2):  # the first one checkpoints, the next one starts over
+        await journal.append(1, COURSE[3], study, after)
+    assert wal.stat().st_size <= 4 << 20
 
 
 async def test_a_journal_of_format_1_is_read_for_ever_and_goes_on(tmp_path: Path) -> None:
