@@ -1,6 +1,7 @@
-"""Reading the logs of trials, where the runner left them."""
+"""Reading the logs of trials, where the runner left them, and keeping logs short."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from cnnbo.daemon.launch import attempt_dir
@@ -49,6 +50,24 @@ def _last_lines(path: Path, count: int) -> list[str]:
 def _drawn(line: bytes) -> str:
     """What a terminal would show of a line: the newest state of a progress bar."""
     return clean(line.rstrip(b"\r").rsplit(b"\r", 1)[-1])
+
+
+def keep_end(path: Path, limit: int) -> None:
+    """Cut a log that is longer than `limit` bytes down to its last whole lines within them; none there is no error.
+
+    The file stays the same one: whoever has it open for appending goes on at its new end. What is written at this very
+    moment may be lost.
+    """
+    with suppress(FileNotFoundError), path.open("r+b") as file:
+        size = file.seek(0, 2)
+        if size <= limit:
+            return
+        file.seek(size - limit)
+        file.readline()
+        end = file.read(limit)
+        file.seek(0)
+        file.truncate()
+        file.write(end)
 
 
 def clean(line: bytes) -> str:

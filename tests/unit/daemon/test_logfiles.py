@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cnnbo.daemon.launch import attempt_dir
-from cnnbo.daemon.logfiles import follow, last_words, tail
+from cnnbo.daemon.logfiles import follow, keep_end, last_words, tail
 
 
 @pytest.fixture
@@ -62,3 +62,22 @@ def test_following_yields_whole_lines_as_they_come(log: Path) -> None:
         file.write(b" full\n")
         file.flush()
         assert next(lines) == "half full\n"
+
+
+def test_of_a_long_log_the_last_whole_lines_are_kept(tmp_path: Path) -> None:
+    """A month of a library's warnings must not fill the disk; who writes there goes on writing."""
+    path = tmp_path / "log"
+    path.write_text("".join(f"line {n}\n" for n in range(100)))
+    with path.open("a") as writer:
+        keep_end(path, 25)
+        writer.write("line 100\n")
+    assert path.read_text() == "line 97\nline 98\nline 99\nline 100\n"
+
+
+def test_a_short_log_is_left_alone_and_a_missing_one_is_not_made(tmp_path: Path) -> None:
+    """Nothing is cut without need."""
+    (tmp_path / "log").write_text("one\ntwo\n")
+    keep_end(tmp_path / "log", 8)
+    keep_end(tmp_path / "none", 8)
+    assert (tmp_path / "log").read_text() == "one\ntwo\n"
+    assert not (tmp_path / "none").exists()

@@ -145,6 +145,15 @@ class TestHeavyAsks:
         assert len(proposal.points) == 2
         assert proposal.environment["threads"] == 1
 
+    async def test_a_long_log_is_cut_when_a_process_starts(self, quick: Proposer, log: Path) -> None:
+        """Every process adds its libraries' warnings, for months."""
+        await asyncio.to_thread(log.write_text, "an old warning\n" * 200_000)
+        await ask(quick)
+        lines = printed(log)
+        assert len(lines) < 100_000
+        assert lines[0] == "an old warning"
+        assert "and this" in lines
+
     async def test_what_libraries_print_goes_to_the_log(self, quick: Proposer, log: Path) -> None:
         """One stray line on the protocol's pipe would make every later answer garbage."""
         await ask(quick)
