@@ -6,7 +6,6 @@ import shutil
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing, suppress
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 

@@ -260,7 +260,7 @@ RESULTS: list[dict[str, Any]] = [
     {"value": 0.93, "metrics": {"loss": 0.1, "epoch": 3}},
     {"failure": "diverged", "message": "The loss is NaN.", "metrics": {"loss": 0.1}},
 ]
-EVIDENCE = ExitEvidence(1, None, "spawn", "No such file.", 1.5, 20.0, 2, 0.5).to_dict()
+EVIDENCE = ExitEvidence(1, None, "spawn", "No such file.", 1.5, 20.0, 2, matches=2, value=0.5).to_dict()
 
 
 def _scraps(*documents: dict[str, Any]) -> st.SearchStrategy[bytes]:
