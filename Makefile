@@ -1,6 +1,7 @@
 # make test     everything that must hold: format, lint, types, import rules, then the tests
 # make check    the same without the tests
 # make fuzz     the property tests alone with many new examples, for an hour or so by hand
+# make nemesis  rounds of faults against the real daemon (docs/nemesis.md); ROUNDS=200 and SEED=17 say how many, and from where
 # make demo     a whole study of a small ConvNet on two CPU slots, in less than five minutes
 # make .venv    the virtual environment that the others use; made by them where it is missing
 # make clean    removes what the targets above left behind, but for .venv and data/
@@ -10,7 +11,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := test
-.PHONY: .venv check test fuzz demo clean
+.PHONY: .venv check test fuzz nemesis demo clean
 
 # What is installed beside the thin base.
 EXTRAS ?= bo,svhn,dev
@@ -42,6 +43,13 @@ test: check
 fuzz: .venv
 	HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest -n $(JOBS) -m hypothesis -o timeout=7200
 
+# A call that was cut short is gone on with; a single round is always played.
+ROUNDS ?= 30
+SEED ?= 1001
+
+nemesis: .venv
+	$(BIN)/python -m tests.nemesis.run --rounds $(ROUNDS) --seed $(SEED)
+
 data/digits: | .venv
 	$(BIN)/cnnbo data synth $@
 
@@ -53,5 +61,5 @@ demo: .venv data/digits
 	@echo "demo: ended at $$(date +%T)"
 
 clean:
-	rm -rf build dist demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
+	rm -rf build dist demo nemesis .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
 	find . -path ./.venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
