@@ -1,5 +1,6 @@
 """A sound round to doctor: a small study as the daemon would have journalled and told it."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -52,22 +53,23 @@ _EVENTS: tuple[Event, ...] = (
 _DEVICE = {"uuid": "GPU-0", "state": "idle"}
 
 
-@pytest.fixture
-async def sound(tmp_path: Path) -> Round:
+@pytest.fixture(scope="session")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Round:
     """A round in which everything is as it should be."""
-    study = await _journalled(tmp_path)
+    state = tmp_path_factory.mktemp("sound")
+    study = asyncio.run(_journalled(state))
     for trial in study.trials:
         for attempt in trial.attempts:
-            folder = attempt_dir(tmp_path, study.name, trial.id, attempt.n)
+            folder = attempt_dir(state, study.name, trial.id, attempt.n)
             folder.mkdir(parents=True)
             if attempt.outcome == "complete":
                 (folder / "result.json").write_text(json.dumps({"value": trial.value}))
     assert study.ended_at is not None
     shown = json.loads(json.dumps(messages.show_object(study, study.ended_at)))
     return Round(
-        rows=read_rows(tmp_path),
-        tables=read_tables(tmp_path),
-        files=read_files(tmp_path),
+        rows=read_rows(state),
+        tables=read_tables(state),
+        files=read_files(state),
         patterns={},
         shown={study.name: shown},
         devices=[_DEVICE],
