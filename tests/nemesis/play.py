@@ -15,8 +15,8 @@ from tests.nemesis.plan import Plan, Strike
 from tests.nemesis.retained import read_retained
 from tests.nemesis.world import NODE, UnavailableError, World, outputs_of, world_of
 
-FINISH_S = 40.0
-"""For studies to come to their end once everything is healed; three cold starts of a surrogate fit in."""
+FINISH_STANDSTILL_S = 40.0
+"""Once everything is healed, nothing takes so long to be journalled: twice the longest deadline of a proposal."""
 
 SETTLE_S = 10.0
 """For the news to reach the broker: longer than the longest wait between two attempts to connect after one loss."""
@@ -99,9 +99,11 @@ async def _finish(world: World) -> None:
         # A device whose trial could not write its files rests for half a minute, longer than a round may take.
         await world.stop_daemon()
         await world.start_daemon()
-    deadline = time.monotonic() + FINISH_S
     unfinished = {study.name for study in world.plan.studies}
-    while unfinished and time.monotonic() < deadline:
+    newest, since = world.rows(), time.monotonic()
+    while unfinished and time.monotonic() - since < FINISH_STANDSTILL_S:
+        if (now := world.rows()) != newest:
+            newest, since = now, time.monotonic()
         if world.note_unwanted_end():
             await world.start_daemon()
         for name in sorted(unfinished):
@@ -112,7 +114,7 @@ async def _finish(world: World) -> None:
                 unfinished.discard(name)
         await asyncio.sleep(0.1)
     world.problems += [
-        f"study {name} did not come to its end within {FINISH_S:g} s of quiet" for name in sorted(unfinished)
+        f"study {name} stood still for {FINISH_STANDSTILL_S:g} s and had not ended" for name in sorted(unfinished)
     ]
 
 
