@@ -7,6 +7,7 @@ import argparse
 import asyncio
 import json
 import shutil
+import signal
 import sys
 import tempfile
 import traceback
@@ -106,6 +107,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, required=True)
     parser.add_argument("--seed", type=int, required=True, help="of the first round")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends us, no daemon of ours is left behind
     FOLDERS.mkdir(parents=True, exist_ok=True)
     results = read_results(RESULTS)
     with tempfile.TemporaryDirectory() as scratch:
