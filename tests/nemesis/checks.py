@@ -13,6 +13,7 @@ from cnnbo.daemon import messages
 from cnnbo.scheduler.events import (
     BudgetReached,
     Event,
+    PointsSuggested,
     StudyAmended,
     StudyCreated,
     TimeSpent,
@@ -305,6 +306,20 @@ def _table_differences(study: Study, evidence: Round) -> list[str]:
     return violations
 
 
+def nobody_died_unasked(evidence: Round) -> list[str]:
+    """Runners and proposer end before their time only where they are killed."""
+    violations = []
+    for row in evidence.rows:
+        match row.event:
+            case TrialFailed(trial=trial, attempt=attempt, message=message) if "runner ended unexpectedly" in message:
+                if "kill_runner" not in evidence.struck:
+                    violations.append(f"{_key(row.study, trial, attempt)}: {message}")
+            case PointsSuggested(ask=ask, note=str(note)) if "process ended" in note:
+                if "kill_proposer" not in evidence.struck:
+                    violations.append(f"{row.study}, ask {ask}: {note}")
+    return violations
+
+
 def nothing_else_went_wrong(evidence: Round) -> list[str]:
     """No orphan, no unwanted end, no hurt stranger, no torn copy (seen on the way), and no traceback anywhere."""
     printed = [name for name, text in evidence.outputs.items() if "Traceback (most recent call last)" in text]
@@ -328,6 +343,7 @@ CHECKERS: tuple[Checker, ...] = (
     no_trial_started_against_the_budget,
     retained_topics_are_the_journal,
     replay_gives_the_same_state,
+    nobody_died_unasked,
     nothing_else_went_wrong,
     something_happened,
 )

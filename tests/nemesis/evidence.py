@@ -51,6 +51,7 @@ class Round:
         outputs: what the processes printed, by file.
         doubles: what trials wrote that found their device taken.
         problems: what was seen to be wrong while the round was played.
+        struck: names of the faults that were carried out.
     """
 
     rows: tuple[Row, ...]
@@ -64,6 +65,7 @@ class Round:
     outputs: Mapping[str, str] = field(default_factory=dict)
     doubles: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    struck: frozenset[str] = frozenset()
 
     def events_of(self, study: str) -> list[Event]:
         """The events of one study."""

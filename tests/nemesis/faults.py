@@ -227,7 +227,7 @@ async def extend(world: World, strike: Strike) -> None:
 
 async def raise_budget(world: World, strike: Strike) -> None:
     """The study file comes again with a budget, smaller or larger than before."""
-    await world.submit(_study(world, strike), cost=(1.0 + 9.0 * strike.pick) / 3600)
+    await world.submit(_study(world, strike), cost=(2.0 + 12.0 * strike.pick) / 3600)
 
 
 _ALL: tuple[Fault, ...] = (

@@ -137,7 +137,7 @@ def _study(draw: random.Random, name: str, optimizer: str, evaluations: int) -> 
         evaluations,
         behaviours,
         pattern=draw.random() < 0.25,
-        cost=draw.choice([None, None, None, draw.uniform(2.0, 8.0) / 3600]),
+        cost=draw.choice([None, None, None, draw.uniform(4.0, 12.0) / 3600]),
         max_devices=draw.choice([None, None, 1, 2]),
     )
 

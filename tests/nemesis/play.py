@@ -70,6 +70,7 @@ async def play(plan: Plan, folder: Path, nvml_library: Path) -> Played:
             outputs=outputs_of(folder, world.state),
             doubles=read_doubles(world.witness),
             problems=tuple(world.problems),
+            struck=frozenset(world.used),
         )
         trials = len(tables["attempt"])
         return Played(evidence, tuple(world.used), world.skipped, trials, time.monotonic() - begin)

@@ -12,12 +12,14 @@ from tests.nemesis.evidence import AttemptFiles, Round, Row
 from cnnbo.scheduler.events import (
     BudgetReached,
     Event,
+    PointsSuggested,
     StudyCreated,
     TimeSpent,
     TrialCompleted,
     TrialFailed,
     TrialStarted,
 )
+from cnnbo.scheduler.optimizers.base import Source
 from cnnbo.scheduler.trial import Failure
 
 _START_OF_3 = 11  # place of TrialStarted(6.0, 3, 1, "GPU-1") among the rows
@@ -243,6 +245,20 @@ class TestReplay:
         """What was in memory and what was journalled must be the same."""
         shown = {"alpha": {**sound.shown["alpha"], "finished": 2}}
         assert "finished is 2 instead of 3" in checks.replay_gives_the_same_state(replace(sound, shown=shown))[0]
+
+
+@pytest.mark.parametrize(
+    ("death", "killer"),
+    [
+        (TrialFailed(3.0, 2, 1, Failure.INTERRUPTED, "The trial runner ended unexpectedly (status 1)."), "kill_runner"),
+        (PointsSuggested(3.0, 2, (), Source.SOBOL, note="the proposer process ended (SIGABRT)"), "kill_proposer"),
+    ],
+)
+def test_a_death_that_nobody_caused(sound: Round, death: Event, killer: str) -> None:
+    """The study goes on without, so nothing else would tell."""
+    doctored = _inserted(sound, 6, death)
+    assert "ended" in checks.nobody_died_unasked(doctored)[0]
+    assert checks.nobody_died_unasked(replace(doctored, struck=frozenset({killer}))) == []
 
 
 def test_a_traceback_anywhere(sound: Round) -> None:
