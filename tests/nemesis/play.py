@@ -13,15 +13,13 @@ from tests.nemesis.checks import compare_topics
 from tests.nemesis.evidence import Round, read_doubles, read_files, read_rows, read_tables
 from tests.nemesis.plan import Plan, Strike
 from tests.nemesis.retained import read_retained
-from tests.nemesis.world import NODE, UnavailableError, World, outputs_of, world_of
+from tests.nemesis.world import NODE, PATTERN, UnavailableError, World, outputs_of, world_of
 
 FINISH_STANDSTILL_S = 40.0
 """Once everything is healed, nothing takes so long to be journalled: twice the longest deadline of a proposal."""
 
 SETTLE_S = 10.0
 """For the news to reach the broker: longer than the longest wait between two attempts to connect after one loss."""
-
-PATTERN = "val: (nan|[0-9.e-]+)"
 
 
 @dataclass(frozen=True, slots=True)

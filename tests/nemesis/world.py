@@ -16,14 +16,15 @@ from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any
 
+from tests.mosquitto import Mosquitto
 from tests.nemesis.plan import DEVICES, Plan, StudyPlan
 from tests.nemesis.processes import Marked, spawn_seconds, wait_until_gone
 from tests.nvml.driver import FakeDriver, gpus
 
-from cnnbo.daemon.client import NoDaemonError, request
+from cnnbo.daemon.client import request
 from cnnbo.daemon.journal import JOURNAL_NAME
 from cnnbo.daemon.processes import command_line, descendants
-from cnnbo.scheduler.errors import CnnboError, RequestError
+from cnnbo.scheduler.errors import CnnboError
 
 CNNBO = Path(sys.executable).with_name("cnnbo")
 NODE = "nemesis"
@@ -39,7 +40,16 @@ STANDSTILL_S = 1.5
 LONG_STANDSTILL_S = 15.0
 """The same while a study runs: something is slow, or all devices are lost."""
 
-_LIBFAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
+DEATH_S = 1.0
+"""So long after SIGKILL of the daemon nothing of its trials lives any more; see `World.kill_daemon`."""
+
+SPAWN_S = 0.05
+"""A bare interpreter starts and ends within this on a machine that isn't loaded: three times what it takes idle."""
+
+PATTERN = "val: (nan|[0-9.e-]+)"
+"""What finds the value in a trial's output."""
+
+_LIBFAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 _TRAINING = Path(__file__).with_name("training.py")
 _PRICE = 1.0
 
@@ -93,7 +103,7 @@ class World:
 
     @property
     def has_faketime(self) -> bool:
-        return _LIBFAKETIME.exists()
+        return _LIBFAKETIME is not None
 
     @property
     def filler(self) -> Path:
@@ -144,15 +154,15 @@ class World:
                 start_new_session=True,
             )
             ended = asyncio.ensure_future(self._daemon.wait())
-            is_ready = asyncio.ensure_future(ready.wait())
-            await asyncio.wait((ended, is_ready), return_when=asyncio.FIRST_COMPLETED, timeout=PATIENCE_S)
-            is_ready.cancel()
-        if not ended.done():
+            heard = asyncio.ensure_future(ready.wait())
+            await asyncio.wait((ended, heard), return_when=asyncio.FIRST_COMPLETED, timeout=PATIENCE_S)
+            is_ready = heard.done()
+            heard.cancel()
             ended.cancel()
-            return True
-        if ended.result() != 78:  # with that it says what is wrong around it: no disk, no driver
-            self.problems.append(f"the daemon ended with status {ended.result()} before it was ready")
-        return False
+        status = self._daemon.returncode
+        if not is_ready and status != 78:  # with that it says what is wrong around it: no disk, no driver
+            self.problems.append(f"the daemon was not ready after {PATIENCE_S:g} s, or ended before (status {status})")
+        return is_ready
 
     def _clock_environment(self) -> dict[str, str]:
         if not self.plan.has("jump_clock") or not self.has_faketime:
@@ -184,9 +194,9 @@ class World:
             os.kill(self.daemon_pid, number)
 
     async def kill_daemon(self) -> None:
-        """SIGKILL the daemon, and see that nothing of its trials lives a second later."""
+        """SIGKILL the daemon, and see that nothing of it lives a second later, or more where all is slower just now."""
         assert self._daemon is not None
-        limit_s = max(1.0, spawn_seconds() / SPAWN_S)
+        limit_s = DEATH_S * max(1.0, spawn_seconds() / SPAWN_S)
         marked = Marked(self.marker)
         self.signal_daemon(signal.SIGKILL)
         await self._daemon.wait()
@@ -205,6 +215,13 @@ class World:
         self.tell("the daemon stopped in order")
         left = wait_until_gone(Marked(self.marker), 0.0)
         self.problems += [f"after the daemon's orderly stop there was still {process}" for process in left]
+
+    async def end(self) -> None:
+        """Leave no process of the round behind, however it ended."""
+        if self._daemon is not None and self._daemon.returncode is None:
+            self._daemon.kill()
+            await self._daemon.wait()
+        Marked(self.marker).kill()
 
     def note_unwanted_end(self) -> bool:
         """Whether the daemon ended though nobody had it end; a problem, noted."""
@@ -256,8 +273,9 @@ class World:
 
     async def ask(self, verb: str, **args: object) -> Any:
         """What the daemon answers on its control socket; None if it is away or refuses."""
-        with suppress(NoDaemonError, RequestError, CnnboError, OSError):
-            return await request(self.state, verb, **args)
+        with suppress(CnnboError, OSError):
+            async with asyncio.timeout(PATIENCE_S):
+                return await request(self.state, verb, **args)
         return None
 
     async def submit(self, study: StudyPlan, **changes: Any) -> int:
@@ -287,7 +305,7 @@ class World:
             "[budget]",
             f"price_per_device_hour = {_PRICE}",
             *([f"cost = {cost!r}"] if cost is not None else []),
-            *(["[report]", 'pattern = "val: (nan|[0-9.e-]+)"'] if study.pattern else []),
+            *(["[report]", f"pattern = '{PATTERN}'"] if study.pattern else []),
             *(["[devices]", f"max = {study.max_devices}"] if study.max_devices is not None else []),
         ]
         return "\n".join(lines) + "\n"
@@ -318,10 +336,6 @@ class World:
         return STANDSTILL_S if self._count("SELECT count(*) FROM study WHERE state = 'paused'") else 0.0
 
 
-SPAWN_S = 0.05
-"""A bare interpreter starts and ends within this on a machine that isn't loaded; see `World.kill_daemon`."""
-
-
 @asynccontextmanager
 async def world_of(folder: Path, plan: Plan, nvml_library: Path) -> AsyncIterator[World]:
     """A world for the time of the block; nothing of it is left afterwards but its files."""
@@ -332,11 +346,7 @@ async def world_of(folder: Path, plan: Plan, nvml_library: Path) -> AsyncIterato
             await world.broker.start()
         yield world
     finally:
-        if world.daemon_lives:
-            world.signal_daemon(signal.SIGKILL)
-            assert world._daemon is not None
-            await world._daemon.wait()
-        Marked(world.marker).kill()
+        await world.end()
         if world.broker is not None:
             await world.broker.stop()
         if is_mounted:
@@ -361,34 +371,6 @@ def _unmount(state: Path) -> None:
     kept.rename(state)
 
 
-class Mosquitto:
-    """A broker of the round's own, without persistence: a restart forgets everything."""
-
-    def __init__(self, folder: Path) -> None:
-        self._config = folder / "mosquitto.conf"
-        self._process: asyncio.subprocess.Process | None = None
-        self._port = _free_port()
-        self.url = f"mqtt://127.0.0.1:{self._port}"
-        # user root: it would otherwise change to an account that can't read the folder
-        user = "user root\n" if os.geteuid() == 0 else ""
-        self._config.write_text(f"listener {self._port} 127.0.0.1\n{user}persistence false\nallow_anonymous true\n")
-
-    async def start(self) -> None:
-        program = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-        assert program is not None
-        self._process = await asyncio.create_subprocess_exec(
-            *(program, "-c", str(self._config)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/"
-        )
-        async with asyncio.timeout(PATIENCE_S):
-            while not await _accepts(self._port):  # noqa: ASYNC110 - it tells nobody when it is ready
-                await asyncio.sleep(0.02)
-
-    async def stop(self) -> None:
-        if self._process is not None and self._process.returncode is None:
-            self._process.kill()
-            await self._process.wait()
-
-
 class _Readiness:
     """The socket on which the daemon says READY=1, as it does to systemd."""
 
@@ -407,15 +389,6 @@ class _Readiness:
     async def wait(self) -> None:
         while b"READY=1" not in await asyncio.get_running_loop().sock_recv(self._socket, 4096):
             pass
-
-
-async def _accepts(port: int) -> bool:
-    try:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
-        return False
-    writer.close()
-    return True
 
 
 def _free_port() -> int:
