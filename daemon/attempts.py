@@ -12,13 +12,16 @@ from cnnbo.daemon.energy import EnergyMeter
 from cnnbo.daemon.executors.base import Executor, ExitEvidence, Progress
 from cnnbo.daemon.launch import attempt_dir, prepare_launch
 from cnnbo.daemon.lease import lease_path
-from cnnbo.daemon.logfiles import last_words
-from cnnbo.daemon.verdict import Completed, Failed, Outcome, harvest, judge, read_evidence, read_result
+from cnnbo.daemon.logfiles import tail
+from cnnbo.daemon.verdict import Completed, Failed, Outcome, explained, harvest, judge, read_evidence, read_result
 from cnnbo.scheduler.events import TrialCompleted, TrialFailed
 from cnnbo.scheduler.study import Study
 from cnnbo.scheduler.trial import Failure, Trial
 
 log = logging.getLogger(__name__)
+
+_LINES_OF_A_TRACEBACK = 200
+"""TensorFlow's are long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,9 +174,10 @@ class Attempts:
         result = await asyncio.to_thread(read_result, directory)
         outcome = judge(evidence, result, study.spec.report.pattern is not None)
         if isinstance(outcome, Failed) and outcome.failure is Failure.CRASHED and result is None:
-            # The error itself tells equal crashes from different ones, and people what to mend.
-            words = await asyncio.to_thread(last_words, self._pins.state, study.name, trial.id, work.attempt)
-            outcome = replace(outcome, message=f"{outcome.message.rstrip('.')}: {words}" if words else outcome.message)
+            lines = await asyncio.to_thread(
+                tail, self._pins.state, study.name, trial.id, work.attempt, _LINES_OF_A_TRACEBACK
+            )
+            outcome = explained(outcome, lines)
         if isinstance(outcome, Failed) and outcome.failure is Failure.CRASHED and await self._is_disk_full():
             # Whoever can't write a result, or a line, is not a bad configuration.
             message = f"The disk was full when the trial ended; it runs again once there is space. {outcome.message}"

@@ -25,12 +25,6 @@ def tail(state: Path, study: str, trial: int, attempt: int, count: int) -> list[
     return lines
 
 
-def last_words(state: Path, study: str, trial: int, attempt: int) -> str:
-    """The last line with something in it, at most 200 characters; empty if there is none. Of Python it is the error."""
-    lines = [line.strip() for line in tail(state, study, trial, attempt, 20)]
-    return next((line[:200] for line in reversed(lines) if line), "")
-
-
 def _last_lines(path: Path, count: int) -> list[str]:
     """Read from the end, block by block: logs may hold tens of megabytes."""
     if count <= 0:

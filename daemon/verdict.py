@@ -15,9 +15,10 @@ import json
 import logging
 import math
 import os
+import re
 import signal
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,9 @@ logger = logging.getLogger(__name__)
 
 _FILE_LIMIT = 1 << 20
 _MESSAGE_LIMIT = 500
+_WORDS_LIMIT = 200
+# As Python prints the error at the end of a traceback: TensorFlow's, PyTorch's and its own; C++ in its own way.
+_MEMORY_ERROR = re.compile(r"([\w.]+\.)?(ResourceExhaustedError|OutOfMemoryError|MemoryError)\b|.*\bstd::bad_alloc\b")
 _CLAIMABLE = (Failure.DIVERGED, Failure.OUT_OF_MEMORY, Failure.CRASHED)  # the others are not a script's to know
 
 
@@ -95,6 +99,23 @@ def _judge(evidence: ExitEvidence, result: Mapping[str, Any] | None, pattern: bo
     if result is not None:
         return Failed(Failure.CRASHED, 'result.json holds neither a number under "value" nor a failure.')
     return Failed(Failure.CRASHED, "The command ended well but left no result; write one to $CNNBO_RESULT.")
+
+
+def explained(crash: Failed, lines: Sequence[str]) -> Failed:
+    """A crash in the words of its own output: what the error was, and whether it was memory that ran out.
+
+    The error itself tells equal crashes from different ones, and people what to mend.
+
+    Args:
+        crash: an end as `crashed`.
+        lines: the last lines of the output, oldest first.
+    """
+    for line in reversed(lines):
+        if _MEMORY_ERROR.match(line):
+            message = f"The training code ran out of memory: {line.strip()}"
+            return replace(crash, failure=Failure.OUT_OF_MEMORY, message=_sentence(message))
+    words = next((line.strip()[:_WORDS_LIMIT] for line in reversed(lines) if line.strip()), "")
+    return replace(crash, message=_sentence(f"{crash.message.rstrip('.')}: {words}")) if words else crash
 
 
 def _judge_result(result: Mapping[str, Any]) -> Outcome | None:

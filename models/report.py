@@ -24,6 +24,9 @@ from typing import Any, Literal, SupportsFloat
 
 from cnnbo.models.files import replacing
 
+Phase = Literal["loading", "compiling", "training", "evaluating"]
+"""What a trial can be at."""
+
 FailureKind = Literal["diverged", "out_of_memory"]
 """The failures that a script can know of: both say that the configuration is bad, not that the code is."""
 
@@ -124,10 +127,19 @@ def progress(
         epochs: passes in all.
         metrics: any numbers by name; those that aren't finite are left out.
     """
+    _tell({"step": step, "steps": steps, "epoch": epoch, "epochs": epochs, "metrics": _finite(metrics)})
+
+
+def phase(name: Phase) -> None:
+    """Tell what the training is at from now on: screens show it, and the timeline of the device keeps it."""
+    _tell({"phase": name})
+
+
+def _tell(told: Mapping[str, object]) -> None:
+    """Send one line of progress, if somebody listens."""
     descriptor = os.environ.get("CNNBO_PROGRESS_FD", "")
     if not descriptor.isdigit():
         return
-    told = {"step": step, "steps": steps, "epoch": epoch, "epochs": epochs, "metrics": _finite(metrics)}
     line = json.dumps({name: value for name, value in told.items() if value is not None}).encode() + b"\n"
     if len(line) <= _ATOMIC_BYTES:
         _send(int(descriptor), line)

@@ -129,10 +129,13 @@ class Run:
         checks = check_steps(self._steps)
         epoch_ends = self._inner_epoch_ends()
         iterator = iter(self._training())
+        report.phase("compiling")
         for begin, end in itertools.pairwise(
             itertools.chain([self.begin], block_ends(self.begin, self._steps, checks | epoch_ends))
         ):
             self._advance(iterator, begin, end)
+            if begin == self.begin:
+                report.phase("training")
             if end in checks:
                 self._check(end)
             is_last = self._is_asked_to_stop  # looked at once, for a signal may come between any two lines
@@ -140,6 +143,7 @@ class Run:
                 self._keep(end)
             if is_last:
                 raise StoppedError(f"asked to end at step {end} of {self._steps}")
+        report.phase("evaluating")
         score = self.trainer.score(self._validation)
         if self._context.stop_at_chance and score.accuracy <= score.chance:
             raise DivergedError(
@@ -204,6 +208,7 @@ def _use_the_machine() -> None:
 def main() -> int:
     """Run the trial that `CNNBO_TRIAL` names; returns the exit status."""
     context = report.trial()
+    report.phase("loading")
     try:
         fold = open_fold(context.data_dir or Path())
     except ConfigurationError as error:

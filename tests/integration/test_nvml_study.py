@@ -114,3 +114,93 @@ def test_a_device_in_use_by_somebody_else_is_left_alone_until_they_leave(
     _run_until(gpu_box, study, lambda states: states[uuids[1]] != "foreign")
     gpu_box.run("run", study)
     assert uuids[1] in {trial["attempts"][0]["device"] for trial in gpu_box.json("show", "parabola")["trials"]}
+
+
+WAITING = (
+    SCRIPT
+    + """
+while os.environ["CUDA_VISIBLE_DEVICES"] == os.environ["STUCK_ON"] and not pathlib.Path("go").exists():
+    time.sleep(0.02)
+"""
+)
+"""Trials on one device wait for a file; on the others they end at once."""
+
+
+def test_a_device_off_the_bus_is_quarantined_and_its_trial_runs_elsewhere(
+    gpu_box: Box, fake_driver: FakeDriver
+) -> None:
+    """At three in the morning nobody is there to see it; at nine somebody reads why and gives the device back."""
+    uuids = [device["uuid"] for device in gpu_box.json("devices")]
+    study = gpu_box.write_study(lambda text: text.replace("evaluations = 4", "evaluations = 6"), WAITING)
+    gpu_box.daemon(CNNBO_POLL_S="0.2")
+    gpu_box.run("submit", study, STUCK_ON=uuids[1])
+
+    def on_second() -> int | None:
+        trial: int | None = gpu_box.json("devices")[1]["trial"]
+        return trial
+
+    _wait(lambda: on_second() is not None)
+    stuck = on_second()
+    fake_driver.xid(uuids[1], 79)
+    _wait(lambda: gpu_box.json("show", "parabola")["state"] == "finished")
+    shown = gpu_box.json("show", "parabola")
+    [trial] = [trial for trial in shown["trials"] if trial["id"] == stuck]
+    assert [attempt["outcome"] for attempt in trial["attempts"]] == ["device_lost", "complete"]
+    assert (trial["attempts"][0]["device"], shown["failed"]) == (uuids[1], 0)
+    assert trial["attempts"][1]["device"] != uuids[1]
+    device = gpu_box.json("devices")[1]
+    assert device["state"] == "quarantined" and device["reason"].startswith("XID 79")
+    assert "XID 79" in gpu_box.run("devices").stdout
+    assert gpu_box.run("return", "gpu1").stdout == "gpu1: may be used again (now idle)\n"
+
+
+def test_a_drained_device_stays_drained_over_a_restart(gpu_box: Box) -> None:
+    """Whoever opens the box tomorrow relies on it."""
+    daemon = gpu_box.daemon()
+    assert gpu_box.run("drain", "1").stdout == "gpu1: drained\n"
+    assert "drained already" in gpu_box.run("drain", "1", code=1).stderr
+    assert "doesn't exist here" in gpu_box.run("drain", "7", code=78).stderr
+    daemon.kill()
+    daemon.wait()
+    gpu_box.daemon()
+    states = [device["state"] for device in gpu_box.json("devices")]
+    assert states == ["idle", "drained", "idle"]
+    study = gpu_box.write_study()
+    gpu_box.run("run", study)
+    used = {trial["attempts"][0]["device"] for trial in gpu_box.json("show", "parabola")["trials"]}
+    assert gpu_box.json("devices")[1]["uuid"] not in used
+    assert gpu_box.json("return", "gpu1")["state"] == "idle"
+    assert "neither drained nor quarantined" in gpu_box.run("return", "1", code=1).stderr
+
+
+def test_energy_is_measured_by_the_devices_own_counters(gpu_box: Box, fake_driver: FakeDriver) -> None:
+    """What a study used is a figure that can be checked against the meter."""
+    uuids = [device["uuid"] for device in gpu_box.json("devices")]
+    for uuid in uuids:
+        fake_driver.change(uuid, energy_mj=5_000_000)
+    script = SCRIPT + "\nwhile not pathlib.Path('go').exists(): time.sleep(0.02)\n"
+    study = gpu_box.write_study(lambda text: text.replace("evaluations = 4", "evaluations = 3"), script)
+    gpu_box.daemon()
+    gpu_box.run("submit", study)
+    _wait(lambda: {device["state"] for device in gpu_box.json("devices")} == {"busy"})
+    for uuid in uuids:
+        fake_driver.change(uuid, energy_mj=5_000_000 + 1_200_000)
+    (gpu_box.folder / "go").touch()
+    _wait(lambda: gpu_box.json("show", "parabola")["state"] == "finished")
+    shown = gpu_box.json("show", "parabola")
+    assert [trial["energy_j"] for trial in shown["trials"]] == [1200.0] * 3
+    assert shown["energy_kwh"] == pytest.approx(0.001)
+
+
+def test_an_energy_budget_is_taken_where_energy_is_measured(gpu_box: Box) -> None:
+    """And refused on the CPU, where it would never be reached."""
+    study = gpu_box.write_study(lambda text: text + "[budget]\nenergy_kwh = 5.0\n")
+    assert "not measured" in gpu_box.run("run", study, "--no-mqtt", "--devices", "cpu", code=78).stderr
+    gpu_box.run("run", study, "--no-mqtt")
+
+
+def _wait(claim: Callable[[], bool]) -> None:
+    """Look again and again, since the command line can only be asked."""
+    deadline = time.monotonic() + 60
+    while not claim():
+        assert time.monotonic() < deadline

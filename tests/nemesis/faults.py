@@ -25,6 +25,7 @@ from cnnbo.scheduler.errors import CnnboError
 Fault = Callable[[World, Strike], Awaitable[None]]
 
 _UNKNOWN_ERROR = 999  # NVML's
+_ILLEGAL_ADDRESS, _CLEANED_UP, _OFF_THE_BUS = 31, 45, 79  # XIDs
 _NOTHING_FREE = 1.0 / 3.0
 
 
@@ -151,11 +152,32 @@ def copy_problems(state: Path, copy: Path) -> list[str]:
 
 
 async def lose_device(world: World, strike: Strike) -> None:
-    """A device falls off the bus, and is given back after a reset."""
+    """A device falls off the bus, and is reset; it is used again when somebody returns it."""
     device = _device(world, strike)
     world.driver.lose(device)
     await asyncio.sleep(strike.lasts_s)
     world.driver.restore(device)
+
+
+async def report_error(world: World, strike: Strike) -> None:
+    """The driver reports an error: of the program, of the hardware, or of hardware that it can't name."""
+    device, kind = _device(world, strike), int(strike.pick * 1000) % 4
+    if kind == 0:
+        world.driver.xid(device, _ILLEGAL_ADDRESS)
+    elif kind == 1:
+        world.driver.xid(device, _CLEANED_UP)
+    elif kind == 2:
+        world.driver.xid(device, _OFF_THE_BUS)
+    else:
+        world.driver.xid(None, _OFF_THE_BUS)
+
+
+async def drain_and_return(world: World, strike: Strike) -> None:
+    """Somebody wants a device to be left alone for a while."""
+    device = _device(world, strike)
+    await world.cnnbo("drain", device)
+    await asyncio.sleep(strike.lasts_s)
+    await world.cnnbo("return", device)
 
 
 async def break_driver(world: World, strike: Strike) -> None:
@@ -232,7 +254,8 @@ async def raise_budget(world: World, strike: Strike) -> None:
 
 _ALL: tuple[Fault, ...] = (
     kill_daemon, stop_daemon, freeze_daemon, jump_clock, kill_runner, kill_trial, kill_proposer, freeze_proposer,
-    kill_broker, fill_disk, copy_journal, lose_device, break_driver, occupy_device, pause_and_resume, stop_and_resume,
+    kill_broker, fill_disk, copy_journal, lose_device, report_error, break_driver, occupy_device,
+    drain_and_return, pause_and_resume, stop_and_resume,
     retry, cancel_one, extend, raise_budget,
 )  # fmt: skip
 BY_NAME: dict[str, Fault] = {fault.__name__: fault for fault in _ALL}

@@ -28,6 +28,7 @@ FAULTS = {
     "kill_broker": 2,
     "fill_disk": 2,
     "lose_device": 3,
+    "report_error": 3,
     "break_driver": 2,
     "occupy_device": 2,
     "jump_clock": 2,
@@ -41,6 +42,7 @@ ORDERS = {
     "retry": 2,
     "cancel_one": 1,
     "extend": 2,
+    "drain_and_return": 2,
     "raise_budget": 1,
 }
 """The same for what users order in between."""

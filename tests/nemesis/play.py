@@ -105,6 +105,7 @@ async def _finish(world: World) -> None:
             newest, since = now, time.monotonic()
         if world.note_unwanted_end():
             await world.start_daemon()
+        await _return_devices(world)
         for name in sorted(unfinished):
             shown = await world.ask("show", study=name)
             if shown is not None and shown["state"] == "paused":
@@ -115,6 +116,13 @@ async def _finish(world: World) -> None:
     world.problems += [
         f"study {name} stood still for {FINISH_STANDSTILL_S:g} s and had not ended" for name in sorted(unfinished)
     ]
+
+
+async def _return_devices(world: World) -> None:
+    """As an operator would, once the devices are well again."""
+    for device in await world.ask("devices") or ():
+        if device["state"] in ("quarantined", "drained"):
+            await world.ask("return", device=device["uuid"])
 
 
 async def _look(world: World) -> tuple[dict[str, Any], list[Any], dict[str, Any]]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cnnbo.daemon.launch import attempt_dir
-from cnnbo.daemon.logfiles import follow, keep_end, last_words, tail
+from cnnbo.daemon.logfiles import follow, keep_end, tail
 
 
 @pytest.fixture
@@ -40,13 +40,6 @@ def test_control_characters_are_shown_and_not_obeyed(log: Path, tmp_path: Path) 
     """A log must not be able to change the title of the reader's terminal."""
     log.write_bytes(b"\x1b]0;gotcha\x07 \xff\n")
     assert tail(tmp_path, "s", 1, 1, 1) == ["\\x1b]0;gotcha\\x07 \ufffd"]
-
-
-def test_last_words_are_the_last_that_say_something(log: Path, tmp_path: Path) -> None:
-    """Python's error stands in the last line of its traceback."""
-    assert last_words(tmp_path, "s", 1, 1) == ""
-    log.write_bytes(b"Traceback\nValueError: no\n\n  \n")
-    assert last_words(tmp_path, "s", 1, 1) == "ValueError: no"
 
 
 def test_following_yields_whole_lines_as_they_come(log: Path) -> None:

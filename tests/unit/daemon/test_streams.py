@@ -154,3 +154,12 @@ def test_merging_keeps_the_newest_of_each() -> None:
     newer = Progress(step=2, epoch=1, metrics={"loss": 2.0})
     merged = Progress(step=2, steps=9, epoch=1, metrics={"loss": 2.0, "val_accuracy": 0.5})
     assert merge_progress(older, newer) == merged
+
+
+def test_a_phase_is_one_of_those_that_are_known() -> None:
+    """It becomes a word in a topic and in the journal."""
+    known, other = parse_progress(b'{"phase": "compiling"}'), parse_progress(b'{"phase": ["napping"]}')
+    assert known is not None and known.phase == "compiling"
+    assert other is not None and other.phase is None
+    assert merge_progress(known, Progress(step=1)) == Progress(step=1, phase="compiling")
+    assert merge_progress(known, Progress(phase="training")).phase == "training"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.fuzz.mutations import DEEP, mutated, torn
 
 from cnnbo.daemon.executors.base import ExitEvidence
-from cnnbo.daemon.verdict import Completed, Failed, harvest, judge, read_evidence, read_result
+from cnnbo.daemon.verdict import Completed, Failed, explained, harvest, judge, read_evidence, read_result
 from cnnbo.scheduler.trial import Failure
 
 FINE = ExitEvidence(exit_code=0)
@@ -298,3 +298,32 @@ def test_more_metrics_than_a_topic_holds_are_cut() -> None:
     """A megabyte of them would be refused by the broker, which hangs up on whoever sends it, again and again."""
     outcome = judge(FINE, {"value": 1.0, "metrics": {f"m{n}": n for n in range(10_000)} | {"x" * 200: 1}}, False)
     assert len(outcome.metrics) == 64
+
+
+@pytest.mark.parametrize(
+    ("lines", "failure", "message"),
+    [
+        ([], "crashed", "It ended with exit status 1."),
+        (["Traceback", "ValueError: no", "", "  "], "crashed", "It ended with exit status 1: ValueError: no"),
+        (["W: memory is short", "RuntimeError: MemoryError in the cache"], "crashed", None),
+        (["MemoryError"], "out_of_memory", "The training code ran out of memory: MemoryError"),
+        (["torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB", "bye"], "out_of_memory", None),
+        (
+            [
+                "tensorflow.python.framework.errors_impl.ResourceExhaustedError: Graph execution error:",
+                "",
+                "Detected at",
+            ],
+            "out_of_memory",
+            None,
+        ),
+        (["terminate called after throwing an instance of 'std::bad_alloc'"], "out_of_memory", None),
+    ],
+)
+def test_a_crash_is_explained_by_the_last_lines_of_its_output(
+    lines: list[str], failure: str, message: str | None
+) -> None:
+    """A batch too large for the device is the configuration's fault in anybody's script, not only in ours."""
+    told = explained(Failed(Failure.CRASHED, "It ended with exit status 1."), lines)
+    assert told.failure == failure
+    assert message is None or told.message == message

@@ -44,6 +44,13 @@ def test_progress_is_one_json_object_a_line(told: Desk) -> None:
     ]
 
 
+def test_a_script_says_what_it_is_at(told: Desk) -> None:
+    """Where the time of a device goes is known only to the training."""
+    report.phase("compiling")
+    report.phase("training")
+    assert told.progress() == [{"phase": "compiling"}, {"phase": "training"}]
+
+
 def test_a_listener_that_stopped_reading_does_not_stop_the_training(told: Desk) -> None:
     """A full pipe drops news instead of blocking, and never leaves half a line; the test would hang otherwise."""
     for step in range(5000):
