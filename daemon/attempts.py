@@ -194,8 +194,12 @@ class Attempts:
             if self._is_stopping or launch.key in self._stops:
                 return ExitEvidence(stopped_by="request"), True
             return await self._executor.run(launch, on_progress), True
+        # No file, no process: the machine's fault or ours, which says nothing about the configuration.
+        except OSError as error:
+            reason = f"The trial could not be started: {error.strerror or error}."
+            log.warning("trial %d of study %s: %s", work.trial.id, work.study.name, reason)
+            return ExitEvidence(stopped_by="runner", message=reason), False
         except Exception as error:
-            # No file, no process: the machine's fault or ours, which says nothing about the configuration.
             log.exception("trial %d of study %s could not be started", work.trial.id, work.study.name)
             return ExitEvidence(stopped_by="runner", message=f"The trial could not be started: {error}."), False
 

@@ -164,6 +164,16 @@ def _check_format(connection: sqlite3.Connection, path: Path) -> None:
         )
 
 
+def _check_tables(connection: sqlite3.Connection) -> None:
+    """Refuse a file in which the description of a table is damaged: SQLite would read other rows from it, or none."""
+    with closing(sqlite3.connect(":memory:")) as sound:
+        sound.executescript(_SCHEMA)
+        for table in ("study", "event"):
+            wanted, found = (set(each.execute(f"PRAGMA table_info ({table})")) for each in (sound, connection))
+            if wanted - found:
+                raise ValueError(f"the table {table} is damaged")
+
+
 @contextmanager
 def _snapshot(connection: sqlite3.Connection) -> Iterator[None]:
     """Read one state of the file, though a daemon may be writing it."""
@@ -182,6 +192,7 @@ def _read_studies(connection: sqlite3.Connection) -> list[StoredStudy]:
         ValueError: an event is missing, damaged or doesn't fit; nothing that happened is passed over.
     """
     with _snapshot(connection):
+        _check_tables(connection)
         rows = connection.execute("SELECT id, name, deleted IS NULL FROM study ORDER BY id").fetchall()
         courses: dict[int, list[Event]] = {key: [] for key, _, is_there in rows if is_there}
         _read_events(connection, courses, deleted=frozenset(key for key, _, is_there in rows if not is_there))

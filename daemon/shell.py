@@ -181,7 +181,7 @@ class Shell:
         return Moment(at, local.tm_hour * 60 + local.tm_min)
 
     def _note_disk(self) -> None:
-        self._fleet.halt = self._journal.full_reason if self._journal.is_full else None
+        self._fleet.halt(self._journal.full_reason if self._journal.is_full else None)
 
     async def _is_disk_full(self) -> bool:
         await self._journal.look_at_disk()
@@ -483,7 +483,7 @@ class Shell:
 
         ended, is_startable = await self._attempts.run(work, on_progress)
         if not is_startable:
-            self._fleet.rest(device.uuid, self._now() + REST_S)
+            self._fleet.rest(device.uuid, self._now(), self._now() + REST_S)
         try:
             await self.submit(study.name, ended)
         except (RequestError, InvalidTransitionError) as error:

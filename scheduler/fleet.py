@@ -83,9 +83,8 @@ class Fleet:
         self._orders: dict[str, DeviceQuarantined | DeviceDrained] = {}
         self._returned: dict[str, float] = {}
         self._slow_since: dict[str, float] = {}
-        self._resting: dict[str, float] = {}
-        self.halt: str | None = None
-        """Why nothing may start anywhere, such as a full disk; None while all is well."""
+        self._resting: dict[str, tuple[float, float]] = {}  # from when until when
+        self._halt: str | None = None
 
     @property
     def returned(self) -> Mapping[str, float]:
@@ -145,9 +144,15 @@ class Fleet:
             if fault is not None and not self.is_quarantined(device)
         ]
 
-    def rest(self, device: str, until: float) -> None:
-        """A trial could not be started there: the device gets none until then, in seconds since the epoch."""
-        self._resting[device] = until
+    def rest(self, device: str, at: float, until: float) -> None:
+        """A trial could not be started there: the device gets none from `at` until then, in seconds since the epoch."""
+        self._resting[device] = at, until
+
+    def halt(self, reason: str | None) -> None:
+        """Start nothing anywhere for a reason like a full disk; None ends that, and any rest that it led to."""
+        if reason is None and self._halt is not None:
+            self._resting.clear()
+        self._halt = reason
 
     # -- what follows -------------------------------------------------------------------------------------------------
 
@@ -196,8 +201,8 @@ class Fleet:
 
     def _why_not(self, device: str, reading: Reading, busy: Collection[str], moment: Moment) -> str | None:
         """Why nothing starts on a device that is well and free, or None."""
-        if self.halt is not None:
-            return self.halt
+        if self._halt is not None:
+            return self._halt
         hours, limit = self._sharing.hours, self._sharing.max_devices
         if hours is not None and not hours.hold(moment.minute):
             return f"trials start from {hours} only"
@@ -206,6 +211,7 @@ class Fleet:
         since = self._slow_since.get(device)
         if since is not None and moment.at - since >= self._slow_patience_s:
             return f"it slows itself down: {reading.slowdown}; trials start when it has recovered"
-        if moment.at < self._resting.get(device, moment.at):
+        begun, until = self._resting.get(device, (moment.at, moment.at))
+        if begun <= moment.at < until:  # a clock that was set back ends a rest, too
             return "a trial could not be started here a moment ago; another is tried soon"
         return None

@@ -476,7 +476,8 @@ class Study:
     def _start(self, event: TrialStarted) -> None:
         trial = self._trials[event.trial]
         attempt = Attempt(event.attempt, event.device, event.at, token=event.token)
-        self._trials[trial.id] = replace(trial, state=TrialState.RUNNING, attempts=(*trial.attempts, attempt))
+        attempts = (*trial.attempts, attempt)
+        self._trials[trial.id] = replace(trial, state=TrialState.RUNNING, attempts=attempts, message="")
 
     def _end_attempt(
         self, trial: Trial, event: TrialCompleted | TrialFailed, outcome: str, is_lost: bool = False

@@ -53,4 +53,5 @@ def _order(verb: str, name: str, state: options.State, json: bool, done: str, **
         print_json(answer)
         return
     running = answer.get("running", 0) if verb in ("pause", "cancel") else 0
-    print(f"{name}: {done}{f', {running} trials still running' if running else ''}")
+    trials = "1 trial" if running == 1 else f"{running} trials"
+    print(f"{name}: {done}{f', {trials} still running' if running else ''}")

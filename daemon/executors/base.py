@@ -154,7 +154,8 @@ class Executor(Protocol):
         """Run one attempt to its end.
 
         When this returns, no process of the attempt is alive, whatever it forked. If the awaiting task is cancelled,
-        they are killed before `CancelledError` leaves. Never raises for anything the command does.
+        they are killed before `CancelledError` leaves. Never raises for anything the command does; OSError where the
+        machine has no means to start it, and then nothing was.
 
         Args:
             launch: what to run.

@@ -54,6 +54,7 @@ class LocalExecutor:
 
         Raises:
             ValueError: an attempt of this key is running already.
+            OSError: no runner could be started, for want of processes, memory or disk: nothing the command did.
         """
         if launch.key in self._lifelines:
             raise ValueError(f"attempt {launch.key} is running already")
@@ -64,11 +65,7 @@ class LocalExecutor:
             del self._lifelines[launch.key]
 
     async def _run(self, launch: Launch, lifeline: _Lifeline, on_progress: Callable[[Progress], None]) -> ExitEvidence:
-        try:
-            runner = await _start_runner(launch)
-        except OSError as error:
-            message = f"{launch.directory}: no trial runner could be started for it ({error.strerror})."
-            return ExitEvidence(stopped_by="spawn", message=message)
+        runner = await _start_runner(launch)
         assert runner.stdin is not None and runner.stdout is not None
         evidence = None
         try:

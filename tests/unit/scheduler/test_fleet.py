@@ -142,8 +142,11 @@ def test_a_device_that_slows_itself_down_for_long_gets_no_new_trial_until_it_has
 def test_nothing_starts_while_the_daemon_is_halted_or_a_device_rests() -> None:
     """A full disk, or a device on which a process could not be started a moment ago."""
     fleet = Fleet()
-    fleet.rest("a", until=1005.0)
+    fleet.rest("a", at=990.0, until=1005.0)
     assert not standing(fleet).is_startable
-    assert standing(fleet, moment=Moment(1005.0, 0)).is_startable
-    fleet.halt = "the disk is full"
+    for at in (980.0, 1005.0):  # set back, or over
+        assert standing(fleet, moment=Moment(at, 0)).is_startable
+    fleet.halt("the disk is full")
     assert standing(fleet, "b") == Standing(DeviceState.IDLE, "the disk is full")
+    fleet.halt(None)
+    assert standing(fleet).is_startable  # what failed on a full disk need not wait once there is space
