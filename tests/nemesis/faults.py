@@ -11,12 +11,13 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
 from tests.nemesis.plan import Strike, StudyPlan
-from tests.nemesis.world import UnavailableError, World
+from tests.nemesis.world import MissedError, UnavailableError, World
 from tests.nvml.driver import FakeProcess
 
 from cnnbo.daemon.journal import JOURNAL_NAME, read_journal
@@ -27,6 +28,7 @@ Fault = Callable[[World, Strike], Awaitable[None]]
 _UNKNOWN_ERROR = 999  # NVML's
 _ILLEGAL_ADDRESS, _CLEANED_UP, _OFF_THE_BUS = 31, 45, 79  # XIDs
 _NOTHING_FREE = 1.0 / 3.0
+_VICTIM_S = 1.5  # for a process to strike to be there; between two trials there is no runner
 
 
 # -- the daemon -------------------------------------------------------------------------------------------------------
@@ -69,10 +71,17 @@ async def jump_clock(world: World, strike: Strike) -> None:
 # -- its children -----------------------------------------------------------------------------------------------------
 
 
-def _kill_one(pids: Sequence[int], strike: Strike, number: signal.Signals = signal.SIGKILL) -> int | None:
-    """Send a signal to one of several processes; returns which one, None if there was none."""
-    if not pids:
-        return None
+async def _strike_one(victims: Callable[[], Sequence[int]], strike: Strike, number: signal.Signals) -> int:
+    """Send a signal to one of several processes, once there is one; returns which.
+
+    Raises:
+        MissedError: none came.
+    """
+    deadline = time.monotonic() + _VICTIM_S
+    while not (pids := victims()):
+        if time.monotonic() > deadline:
+            raise MissedError
+        await asyncio.sleep(0.01)
     victim = pids[int(strike.pick * len(pids))]
     with suppress(ProcessLookupError):
         os.kill(victim, number)
@@ -80,23 +89,23 @@ def _kill_one(pids: Sequence[int], strike: Strike, number: signal.Signals = sign
 
 
 async def kill_runner(world: World, strike: Strike) -> None:
-    """SIGKILL a trial's runner: whoever should have cleaned up is gone."""
-    _kill_one(world.children("runner"), strike)
+    """SIGKILL one half of a trial's runner: whoever should have cleaned up is gone."""
+    await _strike_one(lambda: world.children("runner"), strike, signal.SIGKILL)
 
 
 async def kill_trial(world: World, strike: Strike) -> None:
     """SIGKILL a trial's command, as the kernel does when memory runs out."""
-    _kill_one(world.trials(), strike)
+    await _strike_one(world.trials, strike, signal.SIGKILL)
 
 
 async def kill_proposer(world: World, strike: Strike) -> None:
     """SIGKILL the process that proposes."""
-    _kill_one(world.children("proposer_process"), strike)
+    await _strike_one(lambda: world.children("proposer_process"), strike, signal.SIGKILL)
 
 
 async def freeze_proposer(world: World, strike: Strike) -> None:
     """SIGSTOP the process that proposes, for a while."""
-    frozen = _kill_one(world.children("proposer_process"), strike, signal.SIGSTOP)
+    frozen = await _strike_one(lambda: world.children("proposer_process"), strike, signal.SIGSTOP)
     await asyncio.sleep(strike.lasts_s)
     if frozen in world.children("proposer_process"):
         os.kill(frozen, signal.SIGCONT)
@@ -105,7 +114,7 @@ async def freeze_proposer(world: World, strike: Strike) -> None:
 async def kill_broker(world: World, strike: Strike) -> None:
     """SIGKILL the broker, which forgets all it retained; the embedded one is for the daemon to start again."""
     if world.broker is None:
-        _kill_one(world.children("broker"), strike)
+        await _strike_one(lambda: world.children("broker"), strike, signal.SIGKILL)
         return
     await world.broker.stop()
     await asyncio.sleep(strike.lasts_s)

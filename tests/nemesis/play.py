@@ -13,7 +13,7 @@ from tests.nemesis.checks import compare_topics
 from tests.nemesis.evidence import Round, read_doubles, read_files, read_rows, read_tables
 from tests.nemesis.plan import Plan, Strike
 from tests.nemesis.retained import read_retained
-from tests.nemesis.world import NODE, PATTERN, UnavailableError, World, outputs_of, world_of
+from tests.nemesis.world import NODE, PATTERN, MissedError, UnavailableError, World, outputs_of, world_of
 
 FINISH_STANDSTILL_S = 40.0
 """Once everything is healed, nothing takes so long to be journalled: twice the longest deadline of a proposal."""
@@ -88,6 +88,8 @@ async def _carry_out(world: World, strike: Strike) -> None:
         await faults.BY_NAME[strike.fault](world, strike)
         world.used.append(strike.fault)
         world.tell(f"{strike.fault} is over")
+    except MissedError:
+        world.tell(f"{strike.fault} found nobody to strike")
     except UnavailableError as reason:
         world.skipped[strike.fault] = str(reason)
 

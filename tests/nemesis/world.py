@@ -61,6 +61,10 @@ class UnavailableError(Exception):
     """What a strike needs is not on this machine; the text says what."""
 
 
+class MissedError(Exception):
+    """There was nobody to strike."""
+
+
 class World:
     """Everything a strike can get at.
 
