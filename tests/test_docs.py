@@ -10,7 +10,9 @@ import pytest
 import typer.main
 
 from cnnbo.cli.app import app
+from cnnbo.daemon.settings import load_settings
 from cnnbo.daemon.studyfile import parse_study
+from cnnbo.scheduler.sharing import NO_LIMITS, Sharing
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -33,10 +35,14 @@ def test_every_data_command_stands_in_the_readme() -> None:
     assert all(f"`{name}`" in README or f"data {name}" in README for name in group.commands)
 
 
-def test_study_files_in_the_readme_are_valid() -> None:
-    """The first thing a newcomer copies must work."""
-    blocks = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
-    assert [parse_study(block, "README.md", cwd=ROOT).name for block in blocks] == ["spirals"]
+def test_study_files_in_the_readme_are_valid(tmp_path: Path) -> None:
+    """The first thing a newcomer copies must work; a table alone may stand in the settings and in any study."""
+    spirals, sharing = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    study = parse_study(f"{spirals}{sharing}", "README.md", cwd=ROOT)
+    (tmp_path / "cnnbo.toml").write_text(sharing)
+    settings = load_settings({"HOME": str(tmp_path), "CNNBO_CONFIG": str(tmp_path / "cnnbo.toml")})
+    assert study.name == "spirals"
+    assert settings.devices == Sharing(study.max_devices, study.hours, study.yields) != NO_LIMITS
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").rglob("*.toml")), ids=lambda path: path.name)

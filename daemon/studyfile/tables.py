@@ -275,7 +275,7 @@ def _unknown_key(path: KeyPath) -> str:
         return sentence if not table else f"{dotted(table)}: {sentence}"
     if table and not in_parameter and key in StudyTable.model_fields:
         return f'"{key}" stands in [{dotted(table)}]; move it above the first [table] of the file.'
-    homes = [name for name, model in _TABLES.items() if key in model.model_fields and not in_parameter]
+    homes = [name for name, model in _TABLES.items() if key in _keys(model) and not in_parameter]
     if homes:
         return f"{shown(key)} is no key {place}; it belongs into the table [{homes[0]}]."
     return f"{shown(key)} is no key {place}; {did_you_mean(key, known)}"

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from cnnbo.daemon.studyfile import load_study, parse_study
 from cnnbo.models.registry import find_model
 from cnnbo.scheduler.errors import ConfigurationError
+from cnnbo.scheduler.sharing import Hours, Yield
 from cnnbo.scheduler.space import CategoricalParameter, FloatParameter, IntParameter
 from cnnbo.scheduler.spec import Budget, Direction, StudySpec
 
@@ -47,6 +48,8 @@ energy_kwh = 5
 price_per_device_hour = 2.60
 [devices]
 max = 2
+hours = "20:00-08:00"
+yield = "stop"
 """
 
 COMMAND = """\
@@ -86,6 +89,7 @@ def test_every_key_reaches_the_study() -> None:
         FloatParameter("momentum", 0.5, 0.999, "reverse-log"),
     )
     assert (spec.data_dir, spec.max_devices, spec.origin.cwd) == ("/home/me/data/digits", 2, "/home/me")
+    assert (spec.hours, spec.yields) == (Hours(20 * 60, 8 * 60), Yield.STOP)
     assert (spec.trial.epochs, spec.trial.batch_size, spec.trial.timeout_s) == (2, 10_000, 7200.0)
     assert (spec.trial.memory_mib, spec.trial.stop_at_chance) == (16_384.0, False)
     assert spec.trial.python == "/opt/tf/bin/python"
@@ -423,3 +427,18 @@ def test_garbage_is_a_configuration_error_and_nothing_else(tmp_path: Path, conte
         assert all(problem.startswith(str(path)) and problem.isprintable() for problem in error.problems)
     else:
         assert not [problem for start in spec.start for problem in spec.space.problems_with(start)]
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ('hours = "8-20"', """devices.hours: must look like "20:00-08:00", not '8-20'."""),
+        ('hours = "08:00-08:00"', "devices.hours: begins when it ends (08:00-08:00); leave it out for the whole day."),
+        ('yield = "maybe"', 'devices.yield: "maybe" is not known; known are finish, stop.'),
+        ('yields = "stop"', 'did you mean "yield"?'),
+        ('yeild = "stop"', 'did you mean "yield"?'),
+    ],
+)
+def test_a_mistake_in_how_devices_are_shared_is_told_with_its_remedy(line: str, sentence: str) -> None:
+    """Taken for "always", it would wake up the office's neighbours."""
+    assert sentence in the_problem(f"{COMMAND}[devices]\n{line}\n")
