@@ -15,6 +15,13 @@ QUIET_S = 300.0
 
 LOG_LINES_SHOWN = 5
 
+_UNTIL = {
+    "foreign": " (used again when that process ends)",
+    "drained": " (used again after: cnnbo return {})",
+    "quarantined": " (see cnnbo devices; once it is well: cnnbo return {})",
+}
+"""When a device that is left alone is used again, by its state."""
+
 
 class Report:
     """Tells the course of one study, line by line.
@@ -106,13 +113,12 @@ class Report:
         """Say when a device is left alone, and when it is used again."""
         uuid, state = str(device["uuid"]), str(device["state"])
         label = self._labels.get(uuid, uuid)
-        if state in ("idle", "busy"):
+        if state == "busy" or (state == "idle" and device["reason"] is None):
             if self._unused.pop(uuid, None):
                 self._timed(f"{label} is used again")
         elif self._unused.get(uuid) != state:
             self._unused[uuid] = state
-            until = " (used again when that process ends)" if state == "foreign" else ""
-            self._timed(f"{label} not used: {device['reason'] or state}{until}")
+            self._timed(f"{label} not used: {device['reason'] or state}{_UNTIL.get(state, '').format(label)}")
 
     def _hint(self) -> None:
         """Say once that stopping is reasonable: a log is read from top to bottom, not looked at."""

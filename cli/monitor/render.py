@@ -311,8 +311,11 @@ def _doing(device: Device, box: Box) -> Text:
         progress = study.progress.get(device.trial) if study else None
         if progress is not None and progress.fraction is not None:
             text.append(f"  {progress.fraction:4.0%}")
-    elif device.reason:  # who holds it is said by the reason alone
-        text = Text(device.reason if device.state == "foreign" else f"{device.state}: {device.reason}", text.style)
+        if device.phase not in (None, "training"):
+            text.append(f"  {device.phase}")
+    elif device.reason:  # who holds it, or has drained it, is said by the reason alone
+        is_said = device.state == "foreign" or device.reason.startswith(device.state)
+        text = Text(device.reason if is_said else f"{device.state}: {device.reason}", text.style)
     return text
 
 

@@ -73,6 +73,7 @@ class Device:
     power_w: float | None
     study: str | None
     trial: int | None
+    phase: str | None
     told: float
     body: Body
 
@@ -91,6 +92,7 @@ class Device:
             power_w=_number(body, "power_w"),
             study=_text(body, "study"),
             trial=_whole(body, "trial"),
+            phase=_text(body, "phase"),
             told=told,
             body=body,
         )

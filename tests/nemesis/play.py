@@ -18,6 +18,9 @@ from tests.nemesis.world import NODE, PATTERN, MissedError, UnavailableError, Wo
 FINISH_STANDSTILL_S = 40.0
 """Once everything is healed, nothing takes so long to be journalled: twice the longest deadline of a proposal."""
 
+OPERATOR_S = 1.0
+"""How often somebody looks after quarantined devices: with all of them out of use nothing goes on."""
+
 SETTLE_S = 10.0
 """For the news to reach the broker: longer than the longest wait between two attempts to connect after one loss."""
 
@@ -47,8 +50,10 @@ async def play(plan: Plan, folder: Path, nvml_library: Path) -> Played:
         for study in plan.studies:
             if await world.submit(study) != 0:
                 world.problems.append(f"study {study.name} could not be submitted")
+        operator = asyncio.create_task(_return_devices(world), name="operator")
         await _strike(world)
         await _finish(world)
+        operator.cancel()
         shown, devices, retained = await _look(world)
         world.note_unwanted_end()
         await world.stop_daemon()
@@ -107,7 +112,6 @@ async def _finish(world: World) -> None:
             newest, since = now, time.monotonic()
         if world.note_unwanted_end():
             await world.start_daemon()
-        await _return_devices(world)
         for name in sorted(unfinished):
             shown = await world.ask("show", study=name)
             if shown is not None and shown["state"] == "paused":
@@ -121,10 +125,12 @@ async def _finish(world: World) -> None:
 
 
 async def _return_devices(world: World) -> None:
-    """As an operator would, once the devices are well again."""
-    for device in await world.ask("devices") or ():
-        if device["state"] in ("quarantined", "drained"):
-            await world.ask("return", device=device["uuid"])
+    """As an operator would, who looks again and again until the devices are well."""
+    while True:
+        await asyncio.sleep(OPERATOR_S)
+        for device in await world.ask("devices") or ():
+            if device["state"] == "quarantined":
+                await world.ask("return", device=device["uuid"])
 
 
 async def _look(world: World) -> tuple[dict[str, Any], list[Any], dict[str, Any]]:
