@@ -8,6 +8,12 @@ from cnnbo.daemon.launch import attempt_dir
 
 _CHUNK = 64 * 1024
 
+LOG_DAYS = 30
+"""Logs of trials are kept as they are for so long after their last line."""
+
+OLD_LOG_BYTES = 64 * 1024
+"""Then so much of each is: the error and what led to it."""
+
 
 def log_files(state: Path, study: str, trial: int, attempt: int) -> list[Path]:
     """The log of an attempt, oldest part first; empty while there is none."""
@@ -62,6 +68,23 @@ def keep_end(path: Path, limit: int) -> None:
         file.seek(0)
         file.truncate()
         file.write(end)
+
+
+def shorten_old_logs(state: Path, now: float) -> None:
+    """Cut logs that nobody wrote to for `LOG_DAYS` down to their ends; results and all other files stay.
+
+    Args:
+        state: the state folder.
+        now: seconds since the epoch.
+    """
+    for path in state.glob("studies/*/trials/*/*/log*"):
+        with suppress(OSError):  # removed with its study meanwhile, or not ours to write
+            if now - path.stat().st_mtime < LOG_DAYS * 86400:
+                continue
+            if path.name == "log.1":
+                path.unlink()  # the older half
+            else:
+                keep_end(path, OLD_LOG_BYTES)
 
 
 def clean(line: bytes) -> str:

@@ -19,6 +19,7 @@ from cnnbo.daemon.device_reader import DeviceReader
 from cnnbo.daemon.executors.local import LocalExecutor
 from cnnbo.daemon.handler import Handler
 from cnnbo.daemon.journal import Journal, too_full
+from cnnbo.daemon.logfiles import shorten_old_logs
 from cnnbo.daemon.proposer import Limits, Proposer
 from cnnbo.daemon.settings import Settings
 from cnnbo.daemon.shell import Shell
@@ -32,6 +33,7 @@ LAST_WAIT_S = 10.0
 """After a second wish to stop, so long may the ends of killed trials take to be journalled."""
 
 LOCK_NAME = "lock"
+DAY_S = 86400.0
 
 
 @dataclass(slots=True)
@@ -130,6 +132,7 @@ async def running_daemon(settings: Settings, devices: str) -> AsyncIterator[Daem
                 group.create_task(reader.run(shell, journal), name="devices"),
                 group.create_task(reader.listen(shell, journal), name="device events"),
                 group.create_task(shell.book_time(), name="clock"),
+                group.create_task(_tidy(settings.state), name="tidy"),
             ]
             if settings.mqtt.enabled:
                 tasks.append(group.create_task(_mqtt(settings, daemon, shell), name="mqtt"))
@@ -143,6 +146,13 @@ async def running_daemon(settings: Settings, devices: str) -> AsyncIterator[Daem
                 task.cancel()
     if failure is not None:
         raise failure
+
+
+async def _tidy(state: Path) -> None:
+    """Shorten old logs now and every day, until cancelled."""
+    while True:
+        await asyncio.to_thread(shorten_old_logs, state, time.time())
+        await asyncio.sleep(DAY_S)
 
 
 async def _stop_trials(shell: Shell, daemon: Daemon, grace_s: float) -> None:

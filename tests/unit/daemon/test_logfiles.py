@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cnnbo.daemon.launch import attempt_dir
-from cnnbo.daemon.logfiles import follow, keep_end, tail
+from cnnbo.daemon.logfiles import LOG_DAYS, follow, keep_end, shorten_old_logs, tail
 
 
 @pytest.fixture
@@ -74,3 +74,17 @@ def test_a_short_log_is_left_alone_and_a_missing_one_is_not_made(tmp_path: Path)
     keep_end(tmp_path / "none", 8)
     assert (tmp_path / "log").read_text() == "one\ntwo\n"
     assert not (tmp_path / "none").exists()
+
+
+def test_of_an_old_log_the_end_is_kept_and_everything_else(log: Path, tmp_path: Path) -> None:
+    """A month of trials must not fill the disk, and the error at the end is what is looked for."""
+    older, result = log.with_name("log.1"), log.with_name("result.json")
+    older.write_bytes(b"x" * 100_000)
+    log.write_bytes(b"y" * 100_000 + b"\nValueError: no\n")
+    result.write_text('{"value": 0.5}')
+    written = log.stat().st_mtime
+    shorten_old_logs(tmp_path, written + (LOG_DAYS - 1) * 86400)
+    assert (older.exists(), log.stat().st_size) == (True, 100_016)
+    shorten_old_logs(tmp_path, written + (LOG_DAYS + 1) * 86400)
+    assert not older.exists() and result.exists()
+    assert log.read_bytes() == b"ValueError: no\n"
