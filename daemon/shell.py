@@ -75,9 +75,12 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class _Posted:
-    """What lies in the inbox: an event of a study or of a device, and whoever waits until it is handled."""
+    """What lies in the inbox: an event of a study or of a device, and whoever waits until it is handled.
 
-    event: Event | DeviceEvent
+    Without an event it is only looked whether idle devices can be shared out.
+    """
+
+    event: Event | DeviceEvent | None = None
     study: str = ""
     done: asyncio.Future[None] | None = None
 
@@ -124,10 +127,9 @@ class Shell:
         self._fleet = Fleet() if fleet is None else fleet
         self._board = DeviceBoard(self._fleet, self._moment)
         self._meter = EnergyMeter()
-        self._attempts = Attempts(pins, executor, self._meter, look, self._is_disk_full, now)
-        self._inbox: asyncio.Queue[_Posted | None] = (
-            asyncio.Queue()
-        )  # None: only look whether devices can be shared out
+        self._look = look
+        self._attempts = Attempts(pins, executor, self._meter, self._look_and_settle, self._is_disk_full, now)
+        self._inbox: asyncio.Queue[_Posted] = asyncio.Queue()
         self._entries: dict[str, Entry] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._energy_before: dict[str, float] = {}  # attempt -> joules of its device when it started
@@ -209,7 +211,12 @@ class Shell:
         """
         await self._submit(event)
 
-    async def _submit(self, event: Event | DeviceEvent, study: str = "") -> None:
+    async def _look_and_settle(self) -> None:
+        """Read the devices, and wait until what follows from that is handled."""
+        await self._look()
+        await self._submit(None)
+
+    async def _submit(self, event: Event | DeviceEvent | None, study: str = "") -> None:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._inbox.put_nowait(_Posted(event, study, done))
         await done
@@ -232,25 +239,27 @@ class Shell:
     async def _take_next(self) -> None:
         posted = await self._inbox.get()
         try:
-            if posted is not None:
-                await self._take_in(posted)
+            await self._take_in(posted)
             await self._share_out()
         except CnnboError as error:
-            if posted is not None and posted.done is not None and not posted.done.cancelled():
+            if posted.done is not None and not posted.done.cancelled():
                 posted.done.set_exception(error)
             else:
                 # A late word: the answer to an ask that was dropped, or the end of an attempt that was given up.
                 log.info("dropped: %s", error)
             return
-        if posted is not None and posted.done is not None and not posted.done.cancelled():
+        if posted.done is not None and not posted.done.cancelled():
             posted.done.set_result(None)
         await self._save_activities()
 
     async def _take_in(self, posted: _Posted) -> None:
-        if isinstance(posted.event, DeviceEvent):
-            await self._apply_to_device(posted.event)
-        else:
-            await self._apply(posted.study, posted.event)
+        match posted.event:
+            case None:
+                pass
+            case DeviceDrained() | DeviceReturned() | DeviceQuarantined():
+                await self._apply_to_device(posted.event)
+            case event:
+                await self._apply(posted.study, event)
 
     async def _apply(self, name: str, event: Event) -> None:
         """Check, journal, handle, tell, carry out."""
@@ -374,7 +383,7 @@ class Shell:
             self._inbox.put_nowait(_Posted(event))
         self._yield_devices()
         self._publish_devices()
-        self._inbox.put_nowait(None)
+        self._inbox.put_nowait(_Posted())
 
     def take_health(self, event: HealthEvent) -> None:
         """Learn what a driver reported by itself."""

@@ -3,10 +3,11 @@
 import asyncio
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -49,6 +50,9 @@ SPEC = StudySpec(
     start=({"x": 0.1}, {"x": 0.2}, {"x": 0.3}),
 )
 
+WELL = {device.uuid: Sample() for device in DEVICES}
+BROKEN = WELL | {"fake-0": Sample(fault="It has fallen off the bus.", is_broken=True)}
+
 
 class Ears:
     """A sink that keeps what it hears, and lets a test wait for it."""
@@ -83,6 +87,8 @@ class Scene:
     executor: FakeExecutor
     ears: Ears
     state: Path
+    readings: dict[str, Sample]
+    held: dict[str, Stranger]
 
     @property
     def study(self) -> Study:
@@ -98,6 +104,13 @@ class Scene:
             await asyncio.to_thread(write_result, launch.directory, value)
         self.executor.finish(launch.key, ExitEvidence(exit_code=0 if value is not None else 1))
         await self.until(trial, TrialState.FAILED if value is None else TrialState.COMPLETE)
+
+    def read(self, readings: Mapping[str, Sample], held: Mapping[str, Stranger] = MappingProxyType({})) -> None:
+        """Read the devices: so they are from now on."""
+        self.readings.update(readings)
+        self.held.clear()
+        self.held.update(held)
+        self.shell.take_samples(readings, held)
 
     async def until(self, trial: int, state: TrialState) -> None:
         """Wait for a state of a trial."""
@@ -128,11 +141,16 @@ async def scene(
         fleet.handle(event)
     async with Proposer(state / "proposer.log") as proposer:
         clock = iter(range(10, 10**6)).__next__
-        shell = Shell(Pins(state, None, 0.0), journal, executor, proposer, [ears], clock, fleet)
+        readings, held = dict(WELL), dict[str, Stranger]()
+
+        async def look() -> None:
+            shell.take_samples(readings, held)
+
+        shell = Shell(Pins(state, None, 0.0), journal, executor, proposer, [ears], clock, fleet, look)
         shell.take_devices(DEVICES)
         work = asyncio.create_task(shell.run(stored))
         try:
-            yield Scene(shell, executor, ears, state)
+            yield Scene(shell, executor, ears, state, readings, held)
         finally:
             work.cancel()
             await asyncio.wait([work])
@@ -158,13 +176,13 @@ async def test_idle_devices_get_trials_until_the_study_ends(tmp_path: Path, no_b
 async def test_a_failing_device_gets_no_trial_and_comes_back(tmp_path: Path) -> None:
     """A quarantined device is shown with its reason and not used until it is well."""
     async with scene(tmp_path) as at:
-        at.shell.take_samples({"fake-0": Sample(fault="the driver is away"), "fake-1": Sample()}, {})
+        at.read({"fake-0": Sample(fault="the driver is away"), "fake-1": Sample()})
         await at.submit()
         await at.executor.started("s/1/1")
         assert at.study.trial(2).state is TrialState.PENDING
         states = {device["uuid"]: (device["state"], device["reason"]) for device in at.shell.device_objects()}
         assert states == {"fake-0": ("quarantined", "the driver is away"), "fake-1": ("busy", None)}
-        at.shell.take_samples({"fake-0": Sample(), "fake-1": Sample()}, {})
+        at.read({"fake-0": Sample(), "fake-1": Sample()})
         assert (await at.executor.started("s/2/1")).key == "s/2/1"
 
 
@@ -173,7 +191,7 @@ async def test_a_device_of_another_instance_is_left_alone(tmp_path: Path) -> Non
     async with scene(tmp_path) as at:
         uuids = [device.uuid for device in DEVICES]
         held = dict.fromkeys(uuids, Stranger("in use by another cnnbo"))
-        at.shell.take_samples(dict.fromkeys(uuids, Sample()), held)
+        at.read(dict.fromkeys(uuids, Sample()), held)
         await at.submit()
         assert not at.executor.running
         assert {device["state"] for device in at.shell.device_objects()} == {"foreign"}
@@ -335,10 +353,6 @@ async def test_evidence_is_journalled_with_the_end(tmp_path: Path) -> None:
     assert body == (3,)
 
 
-WELL = {device.uuid: Sample() for device in DEVICES}
-BROKEN = WELL | {"fake-0": Sample(fault="It has fallen off the bus.", is_broken=True)}
-
-
 def shown(at: Scene, uuid: str = "fake-0") -> dict[str, object]:
     return next(device for device in at.shell.device_objects() if device["uuid"] == uuid)
 
@@ -350,7 +364,7 @@ async def test_a_lost_device_gives_its_trial_to_another_and_is_not_used_until_it
         await at.submit()
         await executor.started("s/1/1")
         second = await executor.started("s/2/1")
-        at.shell.take_samples(BROKEN, {})
+        at.read(BROKEN)
         await at.until(1, TrialState.PENDING)
         lost = at.study.trial(1).attempts[0]
         assert (lost.outcome, lost.is_lost, lost.device) == ("device_lost", True, "fake-0")
@@ -362,7 +376,7 @@ async def test_a_lost_device_gives_its_trial_to_another_and_is_not_used_until_it
         assert "device_quarantined" in at.ears.events()
     executor = FakeExecutor()
     async with scene(tmp_path, executor) as at:
-        at.shell.take_samples(WELL, {})
+        at.read(WELL)
         assert (shown(at)["state"], shown(at)["reason"]) == ("quarantined", "It has fallen off the bus")
         await executor.started("s/1/3")
         assert len(executor.running) == 1
@@ -415,7 +429,7 @@ async def test_a_result_that_was_written_before_the_device_was_lost_counts(tmp_p
         await at.submit()
         launch = await at.executor.started("s/1/1")
         await asyncio.to_thread(write_result, launch.directory, 0.5)
-        at.shell.take_samples(BROKEN, {})
+        at.read(BROKEN)
         await at.until(1, TrialState.COMPLETE)
         assert at.study.trial(1).value == 0.5
 
@@ -440,7 +454,7 @@ async def test_a_trial_makes_room_for_somebody_else_where_that_is_wanted(yields:
     async with scene(tmp_path) as at:
         await at.submit(replace(SPEC, yields=yields))
         await at.executor.started("s/1/1")
-        at.shell.take_samples(WELL, {"fake-0": Stranger("alice: python train.py (pid 7, 9.1 GB)", is_known=True)})
+        at.read(WELL, {"fake-0": Stranger("alice: python train.py (pid 7, 9.1 GB)", is_known=True)})
         if yields is Yield.STOP:
             await at.until(1, TrialState.PENDING)
             attempt = at.study.trial(1).attempts[0]
@@ -453,10 +467,10 @@ async def test_a_trial_makes_room_for_somebody_else_where_that_is_wanted(yields:
 async def test_energy_is_journalled_with_each_attempt(tmp_path: Path) -> None:
     """What a study has cost in energy is the sum of what its attempts used."""
     async with scene(tmp_path) as at:
-        at.shell.take_samples({uuid: Sample(energy_j=1000.0) for uuid in WELL}, {})
+        at.read({uuid: Sample(energy_j=1000.0) for uuid in WELL})
         await at.submit()
         await at.executor.started("s/1/1")
-        at.shell.take_samples({uuid: Sample(energy_j=1250.0) for uuid in WELL}, {})
+        at.read({uuid: Sample(energy_j=1250.0) for uuid in WELL})
         await at.end(1, 1, 0.5)
         assert at.study.trial(1).energy_j == 250.0
         assert at.shell.is_energy_measured()
@@ -482,3 +496,14 @@ def _evidence(state: Path, key: str) -> list[object]:
     with closing(sqlite3.connect(state / "journal.sqlite")) as db:
         rows = db.execute("SELECT json_extract(body, '$.evidence.' || ?) FROM event ORDER BY seq", (key,)).fetchall()
     return [json.loads(found) for (found,) in rows if found is not None]
+
+
+async def test_a_crash_of_a_device_that_turns_out_to_be_lost_is_not_the_configurations_fault(tmp_path: Path) -> None:
+    """A program dies of its device before anybody has looked at that."""
+    async with scene(tmp_path) as at:
+        await at.submit()
+        launch = await at.executor.started("s/1/1")
+        at.readings |= BROKEN
+        at.executor.finish(launch.key, ExitEvidence(exit_code=1))
+        await at.until(1, TrialState.PENDING)
+        assert at.study.trial(1).attempts[0].outcome == "device_lost"
