@@ -35,6 +35,21 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 86400}d{whole % 86400 // 3600:02d}h"
 
 
+def spent(study: Mapping[str, Any]) -> str:
+    """What a study has used, as far as it is known: time, energy, money.
+
+    Example:
+        >>> spent({"spent_s": 2040.0, "energy_kwh": 0.684, "cost": 4.42})
+        '34m00s, 0.684 kWh, cost 4.42'
+    """
+    parts = [duration(study["spent_s"])]
+    if study["energy_kwh"] is not None:
+        parts.append(f"{study['energy_kwh']:.3g} kWh")
+    if study["cost"] is not None:
+        parts.append(f"cost {study['cost']:.2f}")
+    return ", ".join(parts)
+
+
 def value(number: float | None) -> str:
     """A metric in at most six significant digits; `-` where there is none."""
     return "-" if number is None else f"{number:.6g}"

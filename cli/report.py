@@ -146,8 +146,7 @@ class Report:
         """Say how the study ended and what to do next."""
         study = self._study
         name = study["name"]
-        cost = "" if not study["cost"] else f", {study['cost']:.2f}"
-        tally = f"{study['finished']} trials, {study['failed']} failed, {output.duration(study['spent_s'])}{cost}"
+        tally = f"{study['finished']} trials, {study['failed']} failed, {output.spent(study)}"
         if study["best"] is None:
             self._timed(f"{study['state']}: no trial gave a value; {tally}")
             self._line(f"         next: cnnbo trials {name} --failed")

@@ -582,9 +582,16 @@ class Shell:
         self._publish_devices()
 
     def _publish_devices(self) -> None:
-        is_asking = any(study.outstanding_asks for study in self.studies)
-        for message in self._board.update(self._occupants, "waits for a proposal" if is_asking else "no trial to run"):
+        for message in self._board.update(self._occupants, self._why_idle()):
             self._publish(message)
+
+    def _why_idle(self) -> str:
+        """Why a device that could start a trial has none."""
+        running = [study for study in self.studies if study.state is StudyState.RUNNING]
+        if not running:
+            return "no study runs"
+        is_more_to_come = any(study.outstanding_asks or study.requestable or study.ready for study in running)
+        return "waits for its next trial" if is_more_to_come else "all trials are handed out"
 
     async def _save_activities(self) -> None:
         """Keep what the devices were up to; on a full disk that is not worth waiting for."""

@@ -63,8 +63,7 @@ def _print_study(shown: dict[str, Any]) -> None:
         print(f"       {output.configuration(shown['best']['configuration'])}")
     _print_start(shown)
     left = "" if not shown["eta_s"] else f", about {output.duration(shown['eta_s'])} left"
-    cost = "" if shown["cost"] is None else f", cost {shown['cost']:.2f}"
-    print(f"spent  {output.duration(shown['spent_s'])}{cost}{left}")
+    print(f"spent  {output.spent(shown)}{left}")
     _print_model(shown)
     complete = sorted((t for t in shown["trials"] if t["value"] is not None), key=_rank(shown))
     if complete:

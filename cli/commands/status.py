@@ -25,7 +25,7 @@ def status(state: options.State = None, json: options.Json = False) -> None:
     running = sum(study["running"] for study in facts["studies"])
     counts = Counter(str(study["state"]) for study in facts["studies"])
     tally = ", ".join(f"{count} {name}" for name, count in counts.items()) or "none"
-    print(f"{len(facts['devices'])} devices, {running} trials running, studies: {tally}")
+    print(f"{_count(len(facts['devices']), 'device')}, {_count(running, 'trial')} running, studies: {tally}")
 
 
 def _mqtt(facts: dict[str, Any]) -> str:
@@ -64,3 +64,7 @@ def _print_studies(studies: list[dict[str, Any]]) -> None:
         for study in studies
     ]
     output.print_table(header, rows, right=(2, 3, 4, 5, 6, 7))
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"

@@ -10,7 +10,7 @@ from cnnbo.cli.report import QUIET_S, Report, crash_report
 STUDY: dict[str, Any] = {
     "name": "svhn", "state": "running", "reason": None, "evaluations": 80, "finished": 38, "running": 3, "failed": 4,
     "best": None, "best_trial": None, "best_value": None, "cost": None, "eta_s": 2220.0, "metric": "val_accuracy",
-    "optimizer": "trieste", "seed": 0, "spent_s": 4320.0,
+    "optimizer": "trieste", "seed": 0, "spent_s": 4320.0, "energy_kwh": 1.44,
 }  # fmt: skip
 DEVICES = [{"uuid": "GPU-8f6e", "index": 0}, {"uuid": "cpu-1", "index": 1}]
 
