@@ -358,7 +358,8 @@ def _study_header(study: Study, screen: Screen) -> Text:
     state = summary.state + (f" ({summary.reason.replace('_', ' ')})" if summary.reason else "")
     done = f"{summary.finished}/{summary.evaluations}" if summary.evaluations else f"{summary.finished}"
     left = Text.assemble(
-        *(" STUDY ", (study.name, "bold"), "  ", (state, _STUDY_STYLES.get(summary.state, "")), f"  {done} done"),
+        *(" STUDY ", (study.name, "bold"), (f" of {summary.owner}" if summary.owner else "", "dim"), "  "),
+        *((state, _STUDY_STYLES.get(summary.state, "")), f"  {done} done"),
         f"  {summary.running} running" * bool(summary.running),
         (f"  {summary.failed} failed" * bool(summary.failed), "red"),
     )

@@ -222,6 +222,7 @@ class Summary:
     space: tuple[str, ...]
     insight: StudyInsight | None
     is_stop_advised: bool
+    owner: str | None
     body: Body
 
     @classmethod
@@ -246,6 +247,7 @@ class Summary:
             space=tuple(str(name) for name in space) if isinstance(space, list) else (),
             insight=StudyInsight.read(insight),
             is_stop_advised=insight.get("stop_advised") is True,
+            owner=_text(body, "owner"),
             body=body,
         )
 

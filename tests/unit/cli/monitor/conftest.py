@@ -114,6 +114,7 @@ def study(name: str) -> Body:
     """A study in the middle of its work."""
     return {
         "name": name,
+        "owner": "me",
         "state": "running",
         "reason": None,
         "archived": False,
