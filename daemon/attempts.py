@@ -10,7 +10,7 @@ from cnnbo.daemon import messages
 from cnnbo.daemon.devices.base import Device, DeviceKind
 from cnnbo.daemon.energy import EnergyMeter
 from cnnbo.daemon.executors.base import Executor, ExitEvidence, Progress
-from cnnbo.daemon.launch import attempt_dir, prepare_launch
+from cnnbo.daemon.launch import attempt_dir, attempt_key, prepare_launch
 from cnnbo.daemon.lease import lease_path
 from cnnbo.daemon.logfiles import tail
 from cnnbo.daemon.verdict import Completed, Failed, Outcome, explained, harvest, judge, read_evidence, read_result
@@ -19,6 +19,9 @@ from cnnbo.scheduler.study import Study
 from cnnbo.scheduler.trial import Failure, Trial
 
 log = logging.getLogger(__name__)
+
+LOOK_S = 10.0
+"""Reading the devices takes milliseconds; a driver that has lost one may hang for ever."""
 
 _LINES_OF_A_TRACEBACK = 200
 """TensorFlow's are long."""
@@ -53,11 +56,6 @@ class Work:
     def key(self) -> str:
         """What identifies it in this state folder."""
         return attempt_key(self.study.name, self.trial.id, self.attempt)
-
-
-def attempt_key(study: str, trial: int, attempt: int) -> str:
-    """What identifies an attempt in a state folder: `<study>/<trial>/<attempt>`."""
-    return f"{study}/{trial}/{attempt}"
 
 
 @dataclass(slots=True)
@@ -98,19 +96,36 @@ class Attempts:
         self._now = now
         self._stops: set[str] = set()  # asked to end; one may still be preparing its files
         self._suspicions: dict[str, _Suspicion] = {}
+        self._joules_before: dict[str, tuple[str, float]] = {}  # device, and what it had used when the attempt began
         self._is_stopping = False
         self._running = 0
         self.quiet = asyncio.Event()
         """Set while no attempt runs."""
         self.quiet.set()
 
-    def begin(self) -> None:
+    def begin(self, work: Work) -> None:
         """Count one more attempt as running, before its task gets to it."""
         self._running += 1
         self.quiet.clear()
+        self._note_joules(work)
 
-    def end(self) -> None:
-        """An attempt's end is journalled."""
+    def _note_joules(self, work: Work) -> None:
+        if (joules := self._meter.joules(work.device.uuid)) is not None:
+            self._joules_before[work.key] = work.device.uuid, joules
+
+    def joules_so_far(self, key: str) -> float | None:
+        """What its device has used since an attempt began, in joules; None where that isn't measured."""
+        if key not in self._joules_before:
+            return None
+        uuid, before_j = self._joules_before[key]
+        now_j = self._meter.joules(uuid)
+        return None if now_j is None else now_j - before_j
+
+    def end(self, key: str) -> None:
+        """An attempt's end is journalled; what was asked of it or said of it is of no use any more."""
+        self._stops.discard(key)
+        self._suspicions.pop(key, None)
+        self._joules_before.pop(key, None)
         self._running -= 1
         if not self._running:
             self.quiet.set()
@@ -142,31 +157,36 @@ class Attempts:
     async def run(
         self, work: Work, on_progress: Callable[[Progress], None]
     ) -> tuple[TrialCompleted | TrialFailed, bool]:
-        """Run one attempt to its end; never raises.
+        """Run one attempt to its end; whatever goes wrong with it, or with looking at its device, is in the event.
 
         Returns:
             how it ended, and whether it could be started at all.
         """
-        before_j = await self._energy(work.device)
+        if work.device.kind is not DeviceKind.CPU:  # a CPU slot has nothing to tell
+            await self._look_in_time()
+            self._note_joules(work)
         evidence, is_startable = await self._launch(work, on_progress)
         outcome = await self._judged(work, evidence)
-        after_j = await self._energy(work.device)
-        self._stops.discard(work.key)
-        suspicion = self._suspicions.pop(work.key, _Suspicion([]))
+        if work.device.kind is not DeviceKind.CPU:
+            await self._look_in_time()
+        suspicion = self._suspicions.get(work.key, _Suspicion([]))
         if suspicion.failure is not None and isinstance(outcome, Failed) and outcome.failure in _UNDECIDED:
             outcome = replace(outcome, failure=suspicion.failure, message=suspicion.message)
         is_lost = is_startable and evidence.stopped_by not in ("request", "lease")
         is_lost = is_lost or suspicion.failure is Failure.DEVICE_LOST
-        spent_j = None if before_j is None or after_j is None else after_j - before_j
         event = end_event(self._now(), work.trial.id, work.attempt, outcome, evidence, is_lost)
         facts = {**event.evidence, "xids": suspicion.xids} if suspicion.xids else event.evidence
-        return replace(event, evidence=facts, energy_j=spent_j), is_startable
+        return replace(event, evidence=facts, energy_j=self.joules_so_far(work.key)), is_startable
 
-    async def _energy(self, device: Device) -> float | None:
-        """Joules of the device so far, up to this moment."""
-        if device.kind is not DeviceKind.CPU:  # nothing there would tell it
-            await self._look()
-        return self._meter.joules(device.uuid)
+    async def _look_in_time(self) -> None:
+        """Look at the devices, unless their driver hangs: then the others, and what is done, must not wait for it."""
+        try:
+            async with asyncio.timeout(LOOK_S):
+                await self._look()
+        except TimeoutError:
+            log.warning("the devices could not be read within %g s.", LOOK_S)
+        except Exception:
+            log.exception("the devices could not be read")
 
     async def _judged(self, work: Work, evidence: ExitEvidence) -> Outcome:
         study, trial = work.study, work.trial
@@ -193,7 +213,8 @@ class Attempts:
             )
             if self._is_stopping or launch.key in self._stops:
                 return ExitEvidence(stopped_by="request"), True
-            return await self._executor.run(launch, on_progress), True
+            evidence = await self._executor.run(launch, on_progress)
+            return evidence, evidence.stopped_by != "lease"  # somebody holds the device: it rests until that is seen
         # No file, no process: the machine's fault or ours, which says nothing about the configuration.
         except OSError as error:
             reason = f"The trial could not be started: {error.strerror or error}."

@@ -11,8 +11,26 @@ from cnnbo.scheduler.fleet import DeviceState, Fleet, Moment, Standing
 OFF = "off"
 """The activity of a device while no daemon watches it."""
 
-Occupants = Mapping[str, tuple[str, int]]
-"""Study and trial by the UUID of the device they are on."""
+MOST_PHASES = 100
+"""Each change of a phase is a row in the journal; a script that changes it more often than that has said enough."""
+
+
+@dataclass(frozen=True, slots=True)
+class Occupant:
+    """The trial on a device.
+
+    Attributes:
+        study, trial: which one.
+        first_phase: what it is doing as long as it says nothing of that.
+    """
+
+    study: str
+    trial: int
+    first_phase: str = "starting"
+
+
+Occupants = Mapping[str, Occupant]
+"""Trials by the UUID of the device they are on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +69,7 @@ class DeviceBoard:
         self._samples: Mapping[str, Sample] = {}
         self._since: dict[str, tuple[DeviceState, float]] = {}
         self._phases: dict[str, str] = {}
+        self._phase_changes: dict[str, int] = {}
         self._shown: dict[str, Mapping[str, object]] = {}
         self._activities: dict[str, Activity] = {}
         self._unsaved: list[Activity] = []
@@ -66,7 +85,7 @@ class DeviceBoard:
         gone = self._shown.keys() - self._devices.keys()
         for uuid in gone:
             self._unsaved.append(Activity(self._moment().at, uuid, OFF))
-            for known in (self._shown, self._since, self._activities, self._phases):
+            for known in (self._shown, self._since, self._activities, self._phases, self._phase_changes):
                 known.pop(uuid, None)
         return [Message(f"device/{uuid}", None, messages.DEVICE_SCHEMA, Delivery.STATE) for uuid in sorted(gone)]
 
@@ -75,10 +94,12 @@ class DeviceBoard:
         self._samples = samples
 
     def take_phase(self, device: str, phase: str) -> bool:
-        """Learn what the trial on a device is doing; returns whether that is news."""
-        is_news = self._phases.get(device) != phase
-        self._phases[device] = phase
-        return is_news
+        """Learn what the trial on a device is doing; returns whether that is news, `MOST_PHASES` times in a trial."""
+        count = self._phase_changes.get(device, 0)
+        if self._phases.get(device) == phase or count >= MOST_PHASES:
+            return False
+        self._phases[device], self._phase_changes[device] = phase, count + 1
+        return True
 
     def objects(self, occupants: Occupants) -> list[dict[str, object]]:
         """Every device as `devices --json` shows it."""
@@ -92,9 +113,10 @@ class DeviceBoard:
         standing = self._standing(uuid, occupants)
         _, since = self._since.get(uuid, (None, None))
         sample = self._samples.get(uuid, Sample())
-        return messages.device_object(
-            device, sample, standing.state, standing.reason, occupants.get(uuid), since, self._phases.get(uuid)
-        )
+        if (occupant := occupants.get(uuid)) is None:
+            return messages.device_object(device, sample, standing.state, standing.reason, None, since)
+        trial, phase = (occupant.study, occupant.trial), self._phases.get(uuid, occupant.first_phase)
+        return messages.device_object(device, sample, standing.state, standing.reason, trial, since, phase)
 
     def update(self, occupants: Occupants, why_idle: str) -> list[Message]:
         """Note what has changed since the last time; returns the topics to be told anew.
@@ -123,11 +145,13 @@ class DeviceBoard:
             self._since[uuid] = standing.state, at
         if uuid not in occupants:
             self._phases.pop(uuid, None)
+            self._phase_changes.pop(uuid, None)
             idle = standing.reason or why_idle if standing.state is DeviceState.IDLE else standing.reason
             activity = Activity(at, uuid, standing.state, idle)
         else:
-            study, trial = occupants[uuid]
-            activity = Activity(at, uuid, self._phases.get(uuid, "starting"), None, study, trial)
+            occupant = occupants[uuid]
+            phase = self._phases.get(uuid, occupant.first_phase)
+            activity = Activity(at, uuid, phase, None, occupant.study, occupant.trial)
         self._begin(activity)
 
     def _begin(self, activity: Activity) -> None:
@@ -141,10 +165,14 @@ class DeviceBoard:
         for uuid in self._devices:
             self._begin(Activity(self._moment().at, uuid, OFF))
 
+    @property
     def unsaved(self) -> list[Activity]:
-        """What the journal has not yet been given, oldest first; each is handed out once."""
-        handed, self._unsaved = self._unsaved, []
-        return handed
+        """What the journal doesn't hold yet, oldest first."""
+        return list(self._unsaved)
+
+    def forget_saved(self, count: int) -> None:
+        """The journal holds so many of the oldest now."""
+        del self._unsaved[:count]
 
 
 def _sameness(activity: Activity) -> tuple[object, ...]:

@@ -24,6 +24,7 @@ _READY_S = 10.0
 _STOP_S = 5.0
 _LAST_WILL_S = 0.5  # what a broker whose daemon was killed has for telling so
 _RETRY_S = (0.5, 30.0)
+_FIRST_TRIES = 3
 
 # One MQTT 3.1.1 listener: with a second one for MQTT 5, a publish with properties there disconnects 3.1.1 subscribers.
 # The router's figures are per topic filter that anybody subscribed to. rumqttd's own ones let the log of one filter
@@ -84,7 +85,7 @@ class EmbeddedBroker:
         try:
             self._port = _free_port(self._port)
             await asyncio.to_thread(self._config.write_text, _CONFIG.format(host=_HOST, port=self._port))
-            await self._start()
+            await self._start_first()
         except asyncio.CancelledError:
             await self._stop()
             raise
@@ -102,6 +103,21 @@ class EmbeddedBroker:
             self._keeper.cancel()
             await asyncio.wait([self._keeper])
         await self._stop()
+
+    async def _start_first(self) -> None:
+        """Start the child, more than once if need be: killed while it starts, it would be missed for the whole day.
+
+        Raises:
+            OSError: as `_start`, at the last try.
+        """
+        for _ in range(_FIRST_TRIES - 1):
+            try:
+                await self._start()
+                return
+            except OSError as error:
+                _log.warning("the embedded broker did not start, and is tried again: %s", error)
+                await self._stop()
+        await self._start()
 
     async def _start(self) -> None:
         """Start the child and wait until it listens.

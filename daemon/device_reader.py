@@ -2,10 +2,10 @@
 
 import asyncio
 import logging
+import sqlite3
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from typing import TypeVar
 
 from cnnbo.daemon.devices.base import Device, HealthKind, Sample
@@ -65,13 +65,17 @@ class DeviceReader:
     async def read(self, shell: Shell, journal: Journal) -> None:
         """Read the devices once and tell the shell."""
         busy = shell.busy_devices
-        samples, held = await self._in_thread(lambda: self._read(busy))
+        devices, samples, held = await self._in_thread(lambda: self._read(busy))
+        # In one step: a device that nobody has read would pass for one that is well and free.
+        shell.take_devices(devices)
         shell.take_samples(samples, held)
         states = {device["uuid"]: (device["state"], device["reason"]) for device in shell.device_objects()}
         if states != self._saved:
-            with suppress(JournalFullError):  # a picture for later; on a full disk it waits for the next reading
+            try:
                 await journal.save_devices(shell.device_objects(), time.time())
                 self._saved = states
+            except (JournalFullError, sqlite3.Error) as error:  # a picture for later; it waits for the next reading
+                log.warning("the devices could not be saved: %s", error)
 
     async def run(self, shell: Shell, journal: Journal) -> None:
         """Read the devices for ever, often while a study runs."""
@@ -107,21 +111,29 @@ class DeviceReader:
         except ConfigurationError as error:
             log.warning("%s", error)
             return
-        self._devices = _with_lost(found, self._devices)
-        shell.take_devices(self._devices)
+        self._devices = _with_lost(found, self._devices, shell.busy_devices)
 
-    def _read(self, busy: frozenset[str]) -> tuple[dict[str, Sample], dict[str, Stranger]]:
+    def _read(self, busy: frozenset[str]) -> tuple[tuple[Device, ...], dict[str, Sample], dict[str, Stranger]]:
+        """One reading, in the drivers' thread, of the devices that are known now."""
         assert self._selection is not None
+        devices = self._devices
+        known = {device.uuid for device in devices}
         self._strangers.look()
-        known = {device.uuid for device in self._devices}
         samples = {uuid: sample for uuid, sample in self._selection.backend.sample().items() if uuid in known}
-        held = self._strangers.find(self._devices, samples, busy)
-        for device in self._devices:
-            path = lease_path(self._settings.lease_dir, device.uuid)
+        devices = tuple(device for device in devices if device.uuid in samples)
+        held = self._strangers.find(devices, samples, busy)
+        for device in devices:
             # The lease of a device with a trial of ours is held by our own runner.
-            if device.uuid not in busy and not Lease.is_free(path):
-                held.setdefault(device.uuid, Stranger(f"in use by another cnnbo (lease {path})"))
-        return samples, held
+            if device.uuid not in busy and (holder := self._lease_holder(device.uuid)) is not None:
+                held.setdefault(device.uuid, holder)
+        return devices, samples, held
+
+    def _lease_holder(self, uuid: str) -> Stranger | None:
+        path = lease_path(self._settings.lease_dir, uuid)
+        try:
+            return None if Lease.is_free(path) else Stranger(f"in use by another cnnbo (lease {path})")
+        except ConfigurationError as error:  # one file that somebody closed to us is no reason to stop the others
+            return Stranger(str(error))
 
     async def close(self) -> None:
         """Let go of the drivers; a wait for events ends with that."""
@@ -131,8 +143,12 @@ class DeviceReader:
         self._listener.shutdown(wait=False)
 
 
-def _with_lost(found: Sequence[Device], known: Iterable[Device]) -> tuple[Device, ...]:
-    """What was found, and what is lost and must be seen to be; a MIG instance that was dissolved never comes back."""
+def _with_lost(found: Sequence[Device], known: Iterable[Device], busy: Collection[str]) -> tuple[Device, ...]:
+    """What was found, and what is lost and must be seen to be.
+
+    A MIG instance that was dissolved never comes back; it goes with the trial on it.
+    """
     here = {device.uuid for device in found}
-    lost = [device for device in known if device.uuid not in here and not device.uuid.startswith("MIG-")]
+    gone = [device for device in known if device.uuid not in here]
+    lost = [device for device in gone if device.uuid in busy or not device.uuid.startswith("MIG-")]
     return tuple(sorted([*found, *lost], key=lambda device: device.index))

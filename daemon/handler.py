@@ -11,7 +11,6 @@ from cnnbo.daemon import messages
 from cnnbo.daemon.devices.select import find_device
 from cnnbo.daemon.shell import Shell
 from cnnbo.models.registry import find_model
-from cnnbo.scheduler.budget import exceeded_limit
 from cnnbo.scheduler.codec import decode_value
 from cnnbo.scheduler.errors import CnnboError, ConfigurationError, RequestError
 from cnnbo.scheduler.events import (
@@ -35,6 +34,7 @@ from cnnbo.scheduler.trial import Failure
 if TYPE_CHECKING:
     from cnnbo.daemon.control import Peer
 
+_NOT_MEASURED = "budget.energy_kwh: the energy of these devices is not measured; use budget.cost or budget.wall_clock."
 _NAME = re.compile(r"[a-z0-9-]{1,40}")
 
 
@@ -131,7 +131,7 @@ class Handler:
         study = self._shell.study(_study_name(args))
         event = TrialsRetried(self._now(), _trials_to_retry(study, args))
         study.check(event)
-        if limit := exceeded_limit(study, event.at):
+        if limit := self._shell.exceeded_limit(study):
             raise budget_refusal(study, limit)  # it would be found only when the first of them is about to start
         await self._shell.submit(study.name, event)
         return {"retried": list(event.trials), **self.show(study.name)}
@@ -168,9 +168,7 @@ class Handler:
         if sentence := missing_extra(spec.optimizer):
             problems.append(sentence)
         if spec.budget.energy_kwh is not None and not self._shell.is_energy_measured():
-            problems.append(
-                "budget.energy_kwh: the energy of these devices is not measured; use budget.cost or budget.wall_clock."
-            )
+            problems.append(_NOT_MEASURED)
         if problems:
             raise ConfigurationError(problems)
 
@@ -182,6 +180,8 @@ class Handler:
                 f"study {study.name} exists with another {', '.join(differing)}; "
                 "give the study a new name, or the old value to go on."
             )
+        if spec.budget.energy_kwh is not None and not self._shell.is_energy_measured():
+            raise ConfigurationError(_NOT_MEASURED)
         if amended != study.spec or study.is_archived or study.state is StudyState.CANCELLED:
             # The study itself says what may change and what to do otherwise.
             await self._shell.submit(study.name, StudyAmended(self._now(), amended))

@@ -32,6 +32,11 @@ def attempt_dir(state: Path, study: str, trial: int, attempt: int) -> Path:
     return study_dir(state, study) / "trials" / str(trial) / str(attempt)
 
 
+def attempt_key(study: str, trial: int, attempt: int) -> str:
+    """What identifies an attempt in a state folder: `<study>/<trial>/<attempt>`."""
+    return f"{study}/{trial}/{attempt}"
+
+
 def trial_seed(seed: int, trial: int) -> int:
     """Seed of a trial's training, in 0..2**31 - 1: it depends on the study's seed and the trial's number alone."""
     digest = hashlib.sha256(f"{seed}/{trial}".encode()).digest()
@@ -63,7 +68,7 @@ def prepare_launch(
     configuration = complete_configuration(trial, model)
     _write_config(directory / "config.json", _config(spec, trial, attempt, configuration, checkpoints))
     return Launch(
-        key=f"{study.name}/{trial.id}/{attempt}",
+        key=attempt_key(study.name, trial.id, attempt),
         token=token,
         command=_command(spec, model, configuration),
         environment=_environment(spec, configuration, device, directory),

@@ -1,5 +1,6 @@
 """Reading the logs of trials, where the runner left them, and keeping logs short."""
 
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -71,13 +72,13 @@ def keep_end(path: Path, limit: int) -> None:
 
 
 def shorten_old_logs(state: Path, now: float) -> None:
-    """Cut logs that nobody wrote to for `LOG_DAYS` down to their ends; results and all other files stay.
+    """Cut trials' logs that nobody wrote to for `LOG_DAYS` down to their ends; all other files stay as they are.
 
     Args:
         state: the state folder.
         now: seconds since the epoch.
     """
-    for path in state.glob("studies/*/trials/*/*/log*"):
+    for path in _all_logs(state):
         with suppress(OSError):  # removed with its study meanwhile, or not ours to write
             if now - path.stat().st_mtime < LOG_DAYS * 86400:
                 continue
@@ -85,6 +86,15 @@ def shorten_old_logs(state: Path, now: float) -> None:
                 path.unlink()  # the older half
             else:
                 keep_end(path, OLD_LOG_BYTES)
+
+
+def _all_logs(state: Path) -> Iterator[Path]:
+    """The logs of all attempts; what is removed while this looks is passed over."""
+    for name, folders, files in os.walk(state / "studies"):
+        folder = Path(name)
+        if folder.name.isdigit() and folder.parent.parent.name == "trials":
+            folders.clear()
+            yield from (folder / file for file in ("log", "log.1") if file in files)
 
 
 def clean(line: bytes) -> str:

@@ -15,13 +15,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from cnnbo.daemon import messages
-from cnnbo.daemon.attempts import Attempts, Pins, Work, attempt_key, found
-from cnnbo.daemon.board import DeviceBoard
+from cnnbo.daemon.attempts import Attempts, Pins, Work, found
+from cnnbo.daemon.board import DeviceBoard, Occupant
 from cnnbo.daemon.devices.base import Device, HealthEvent, HealthKind, Sample
 from cnnbo.daemon.energy import EnergyMeter
 from cnnbo.daemon.executors.base import Executor, Progress
 from cnnbo.daemon.journal import Journal, JournalFullError, StoredStudy
-from cnnbo.daemon.launch import study_dir
+from cnnbo.daemon.launch import attempt_key, study_dir
 from cnnbo.daemon.news import device_news, news
 from cnnbo.daemon.proposer import Proposer
 from cnnbo.daemon.sinks.base import Delivery, Message, Sink
@@ -85,6 +85,23 @@ class _Posted:
     done: asyncio.Future[None] | None = None
 
 
+def _first_phase(study: Study) -> str:
+    """A model of ours says when it begins to train; what a script does before it says a word, nobody knows."""
+    return "training" if study.spec.model is None else "starting"
+
+
+def _answer(posted: _Posted, refusal: CnnboError | None) -> None:
+    """Tell whoever waits for an event what became of it."""
+    if posted.done is None or posted.done.cancelled():
+        if refusal is not None:
+            # A late word: the answer to an ask that was dropped, or the end of an attempt that was given up.
+            log.info("dropped: %s", refusal)
+    elif refusal is not None:
+        posted.done.set_exception(refusal)
+    else:
+        posted.done.set_result(None)
+
+
 async def _nothing_to_look_at() -> None:
     """For devices that exist on paper only."""
 
@@ -132,7 +149,6 @@ class Shell:
         self._inbox: asyncio.Queue[_Posted] = asyncio.Queue()
         self._entries: dict[str, Entry] = {}
         self._tasks: asyncio.TaskGroup | None = None
-        self._energy_before: dict[str, float] = {}  # attempt -> joules of its device when it started
         self._is_stopping = False
         self._woken = asyncio.Event()
 
@@ -165,9 +181,13 @@ class Shell:
         return frozenset(self._occupants)
 
     @property
-    def _occupants(self) -> dict[str, tuple[str, int]]:
+    def _occupants(self) -> dict[str, Occupant]:
         """Which trial is on which device."""
-        return {trial.attempts[-1].device: (study.name, trial.id) for study in self.studies for trial in study.running}
+        return {
+            trial.attempts[-1].device: Occupant(study.name, trial.id, _first_phase(study))
+            for study in self.studies
+            for trial in study.running
+        }
 
     def device_objects(self) -> list[dict[str, object]]:
         """Every device as `devices --json` shows it."""
@@ -238,18 +258,16 @@ class Shell:
 
     async def _take_next(self) -> None:
         posted = await self._inbox.get()
+        refusal = None
         try:
             await self._take_in(posted)
+        except CnnboError as error:
+            refusal = error
+        try:
             await self._share_out()
         except CnnboError as error:
-            if posted.done is not None and not posted.done.cancelled():
-                posted.done.set_exception(error)
-            else:
-                # A late word: the answer to an ask that was dropped, or the end of an attempt that was given up.
-                log.info("dropped: %s", error)
-            return
-        if posted.done is not None and not posted.done.cancelled():
-            posted.done.set_result(None)
+            log.warning("idle devices could not be shared out: %s", error)
+        _answer(posted, refusal)
         await self._save_activities()
 
     async def _take_in(self, posted: _Posted) -> None:
@@ -362,7 +380,7 @@ class Shell:
         """Learn which devices there are; one with a trial on it stays known until that has ended."""
         found = {device.uuid: device for device in devices}
         kept = {uuid: device for uuid, device in self._board.devices.items() if uuid in self._occupants}
-        for message in self._board.take_devices((kept | found).values()):
+        for message in self._board.take_devices(sorted((kept | found).values(), key=lambda device: device.index)):
             self._publish(message)
 
     def take_samples(self, samples: Mapping[str, Sample], held: Mapping[str, Stranger]) -> None:
@@ -391,19 +409,23 @@ class Shell:
         for uuid in event.uuids:
             if event.kind is HealthKind.HARDWARE and not self._fleet.is_quarantined(uuid):
                 self._inbox.put_nowait(_Posted(DeviceQuarantined(self._now(), uuid, event.reason, event.xid)))
-            occupant = self._occupants.get(uuid)
-            if event.xid is not None and occupant is not None:
-                self._suspect(*occupant, event, event.xid)
+            if event.xid is not None and (occupant := self._occupants.get(uuid)):
+                self._attempts.suspect(self._attempt_key(occupant.study, occupant.trial), event.xid)
+        if event.kind is HealthKind.APPLICATION and event.xid != CLEAN_UP_XID:
+            self._blame(event)
 
-    def _suspect(self, study: str, trial: int, event: HealthEvent, xid: int) -> None:
-        key = self._attempt_key(study, trial)
-        self._attempts.suspect(key, xid)
-        if event.kind is HealthKind.APPLICATION and xid != CLEAN_UP_XID:
-            self._attempts.condemn(key, Failure.CRASHED, f"The device stopped the trial: {event.reason}.")
+    def _blame(self, event: HealthEvent) -> None:
+        """End the trial whose program went wrong, where it is sure that it was ours."""
+        [uuid, *others] = event.uuids
+        occupant = self._occupants.get(uuid)
+        if occupant is not None and not others and not self._fleet.has_stranger(uuid):
+            message = f"The device stopped the trial: {event.reason}."
+            self._attempts.condemn(self._attempt_key(occupant.study, occupant.trial), Failure.CRASHED, message)
 
     def _yield_devices(self) -> None:
         """Stop trials beside which somebody else's process has appeared, where that is wanted."""
-        for uuid, (name, trial) in self._occupants.items():
+        for uuid, occupant in self._occupants.items():
+            name, trial = occupant.study, occupant.trial
             reason = self._fleet.must_yield(uuid, self.study(name).spec.yields)
             key = self._attempt_key(name, trial)
             if reason is not None and not self._attempts.is_asked_to_end(key):
@@ -416,6 +438,8 @@ class Shell:
 
     async def _apply_to_device(self, event: DeviceEvent) -> None:
         """Check, journal, handle, tell, and end what runs on a device that is broken."""
+        if isinstance(event, DeviceQuarantined) and self._fleet.is_quarantined(event.device):
+            return  # each reading says so anew until the first one is journalled
         self._fleet.check(event)
         await self._journalled(lambda: self._journal.append_device(event))
         self._fleet.handle(event)
@@ -423,7 +447,9 @@ class Shell:
         self._publish_devices()
         if isinstance(event, DeviceQuarantined) and (occupant := self._occupants.get(event.device)):
             self._attempts.condemn(
-                self._attempt_key(*occupant), Failure.DEVICE_LOST, f"The device was lost: {event.reason}."
+                self._attempt_key(occupant.study, occupant.trial),
+                Failure.DEVICE_LOST,
+                f"The device was lost: {event.reason}.",
             )
 
     async def woken(self, at_most_s: float) -> None:
@@ -445,7 +471,7 @@ class Shell:
             for allocation in allocations:
                 if self._is_stopping:
                     return
-                limit = self._exceeded_limit(self.study(allocation.study))
+                limit = self.exceeded_limit(self.study(allocation.study))
                 if limit is not None:
                     await self._apply(allocation.study, BudgetReached(self._now(), limit))
                     break
@@ -454,14 +480,10 @@ class Shell:
                 else:
                     await self._start(allocation)
 
-    def _exceeded_limit(self, study: Study) -> str | None:
-        running_j = []
-        for trial in study.running:
-            now_j = self._meter.joules(trial.attempts[-1].device)
-            before_j = self._energy_before.get(attempt_key(study.name, trial.id, len(trial.attempts)))
-            if now_j is not None and before_j is not None:
-                running_j.append(now_j - before_j)
-        return exceeded_limit(study, self._now(), running_j)
+    def exceeded_limit(self, study: Study) -> str | None:
+        """The limit of its budget that one more trial of a study would exceed, or None if it fits."""
+        running = [self._attempts.joules_so_far(self._attempt_key(study.name, trial.id)) for trial in study.running]
+        return exceeded_limit(study, self._now(), [joules for joules in running if joules is not None])
 
     async def _start(self, allocation: StartTrial) -> None:
         """Journal the intent, then start the process."""
@@ -469,14 +491,14 @@ class Shell:
         attempt = len(trial.attempts) + 1
         token = secrets.token_hex(16)
         started = TrialStarted(self._now(), trial.id, attempt, allocation.device, token)
-        if self.study(allocation.study).spec.model is None:  # what a script does before it says a word, nobody knows
-            self._board.take_phase(allocation.device, "training")
-        await self._apply(allocation.study, started)
-        assert self._tasks is not None
-        self._attempts.begin()
         work = Work(self.study(allocation.study), trial, attempt, self._board.devices[allocation.device], token)
-        if (before_j := self._meter.joules(allocation.device)) is not None:
-            self._energy_before[work.key] = before_j
+        self._attempts.begin(work)  # first: an orderly stop must wait for an attempt that is being journalled
+        try:
+            await self._apply(allocation.study, started)
+        except CnnboError:
+            self._attempts.end(work.key)
+            raise
+        assert self._tasks is not None
         self._tasks.create_task(self._run_attempt(work), name=f"attempt {work.key}")
 
     async def _run_attempt(self, work: Work) -> None:
@@ -498,8 +520,7 @@ class Shell:
         except (RequestError, InvalidTransitionError) as error:
             log.info("dropped: %s", error)
         finally:
-            self._energy_before.pop(work.key, None)
-            self._attempts.end()
+            self._attempts.end(work.key)
 
     # -- starting and stopping ----------------------------------------------------------------------------------------
 
@@ -595,9 +616,10 @@ class Shell:
 
     async def _save_activities(self) -> None:
         """Keep what the devices were up to; on a full disk that is not worth waiting for."""
-        if activities := self._board.unsaved():
+        if activities := self._board.unsaved:
             with suppress(JournalFullError):
                 await self._journal.save_activities(activities)
+                self._board.forget_saved(len(activities))
 
     def _tell(self, before: Study, after: Study, event: Event) -> None:
         """Tell what an event changed."""

@@ -64,11 +64,14 @@ class _Claim:
         return None if trial is None else StartTrial(self.study.name, trial.id, device)
 
     def _may_run_on(self, trial: Trial, device: str) -> bool:
-        """A trial that lost its device waits for another one, or for somebody's word that this one is well again."""
+        """A trial that lost its device waits for another one, or for somebody's word that this one is well again.
+
+        Given before the lost attempt was over at last, it counts too: until then the quarantine kept the trial away.
+        """
         last = trial.attempts[-1] if trial.attempts else None
         if last is None or last.outcome != Failure.DEVICE_LOST or last.device != device:
             return True
-        return last.ended is not None and self.returned.get(device, 0.0) > last.ended
+        return self.returned.get(device, 0.0) > last.started
 
 
 def _is_open(study: Study, minute: int) -> bool:

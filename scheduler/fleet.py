@@ -107,11 +107,11 @@ class Fleet:
                 if order is not None:
                     raise RequestError(f"device {event.device} is quarantined and gets no trial ({order.reason}).")
             case DeviceReturned():
-                if order is None:
-                    raise RequestError(f"device {event.device} is neither drained nor quarantined; it is in use.")
                 reading = self._readings.get(event.device, Reading())
                 if reading.fault is not None:
                     raise RequestError(f"device {event.device} is still out of order: {reading.fault}")
+                if order is None:
+                    raise RequestError(f"device {event.device} is neither drained nor quarantined; it is in use.")
             case DeviceQuarantined():
                 pass  # a second reason for the same is no mistake
             case _ as unreachable:
@@ -160,6 +160,10 @@ class Fleet:
         """Whether somebody must return the device before it is used again."""
         return isinstance(self._orders.get(device), DeviceQuarantined)
 
+    def has_stranger(self, device: str) -> bool:
+        """Whether somebody else uses a device."""
+        return self._readings.get(device, Reading()).stranger is not None
+
     def standing(self, device: str, busy: Collection[str], moment: Moment) -> Standing:
         """How a device stands.
 
@@ -180,7 +184,7 @@ class Fleet:
             return Standing(DeviceState.BUSY, stranger)
         if stranger is not None:
             return Standing(DeviceState.FOREIGN, stranger)
-        return Standing(DeviceState.IDLE, self._why_not(device, reading, busy, moment))
+        return Standing(DeviceState.IDLE, self._why_not(device, reading, moment))
 
     def startable(self, devices: Iterable[str], busy: Collection[str], moment: Moment) -> list[str]:
         """Those of `devices` on which trials may start now, in that order, as many as the box's own limit allows."""
@@ -199,15 +203,16 @@ class Fleet:
         is_asked = Yield.STOP in (study, self._sharing.yields)
         return stranger.reason if stranger is not None and stranger.is_known and is_asked else None
 
-    def _why_not(self, device: str, reading: Reading, busy: Collection[str], moment: Moment) -> str | None:
-        """Why nothing starts on a device that is well and free, or None."""
+    def _why_not(self, device: str, reading: Reading, moment: Moment) -> str | None:
+        """Why nothing starts on a device that is well and free, or None.
+
+        That the box's limit is reached is no reason of this device's: it may be the next one that is used.
+        """
         if self._halt is not None:
             return self._halt
-        hours, limit = self._sharing.hours, self._sharing.max_devices
+        hours = self._sharing.hours
         if hours is not None and not hours.hold(moment.minute):
             return f"trials start from {hours} only"
-        if limit is not None and len(busy) >= limit:
-            return f"{limit} of the devices may be used at a time, and {len(busy)} are"
         since = self._slow_since.get(device)
         if since is not None and moment.at - since >= self._slow_patience_s:
             return f"it slows itself down: {reading.slowdown}; trials start when it has recovered"

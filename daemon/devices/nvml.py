@@ -108,6 +108,9 @@ class NvmlBackend:
             if error.value == pynvml.NVML_ERROR_LIBRARY_NOT_FOUND:
                 return ()
             raise _unusable(reason(error)) from error
+        except ConfigurationError:
+            self._listen()  # only an event tells when there is something to use
+            raise
         usable = self._allowed(found)
         self._tell(problems, usable)
         self._remember(usable)

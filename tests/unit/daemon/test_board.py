@@ -1,6 +1,6 @@
 """What is told of the devices, and their timeline."""
 
-from cnnbo.daemon.board import Activity, DeviceBoard
+from cnnbo.daemon.board import Activity, DeviceBoard, Occupant
 from cnnbo.daemon.devices.base import Device, DeviceKind, Sample
 from cnnbo.scheduler.events import DeviceDrained
 from cnnbo.scheduler.fleet import Fleet, Moment, Reading
@@ -53,33 +53,33 @@ def test_a_device_that_is_gone_leaves_no_topic() -> None:
     made.update({}, "no trial to run")
     [cleared] = made.take_devices(DEVICES[:1])
     assert (cleared.topic, cleared.body) == ("device/b", None)
-    assert made.unsaved()[-1] == Activity(100.0, "b", "off")
+    assert made.unsaved[-1] == Activity(100.0, "b", "off")
 
 
 def test_the_timeline_says_what_a_device_was_up_to_and_why_it_was_idle() -> None:
     """Where the time goes is what a report on costs is made of."""
     made, fleet, clock = board()
     made.take_devices(DEVICES[:1])
-    made.unsaved()
+    made.forget_saved(len(made.unsaved))
 
-    def update(at: float, why_idle: str = "no trial to run", **occupants: tuple[str, int]) -> None:
+    def update(at: float, why_idle: str = "no trial to run", **occupants: Occupant) -> None:
         clock.at = at
         made.update(occupants, why_idle)
 
     update(100.0)
     update(110.0, "waits for a proposal")
-    update(111.0, a=("s", 7))
+    update(111.0, a=Occupant("s", 7))
     assert made.take_phase("a", "training") is True
     assert made.take_phase("a", "training") is False
-    update(115.0, a=("s", 7))
-    update(118.0, a=("s", 7))
+    update(115.0, a=Occupant("s", 7))
+    update(118.0, a=Occupant("s", 7))
     fleet.take(120.0, {"a": Reading(stranger=Stranger("alice (pid 7, 1.0 GB)"))})
     update(120.0)
     fleet.take(122.0, {"a": Reading(stranger=Stranger("alice (pid 7, 2.0 GB)"))})
     update(122.0)
     clock.at = 130.0
     made.end_all()
-    assert made.unsaved() == [
+    assert made.unsaved == [
         Activity(100.0, "a", "idle", "no trial to run"),
         Activity(110.0, "a", "idle", "waits for a proposal"),
         Activity(111.0, "a", "starting", None, "s", 7),
@@ -87,4 +87,14 @@ def test_the_timeline_says_what_a_device_was_up_to_and_why_it_was_idle() -> None
         Activity(120.0, "a", "foreign", "alice (pid 7, 1.0 GB)"),
         Activity(130.0, "a", "off"),
     ]
-    assert made.unsaved() == []
+    made.forget_saved(5)
+    assert made.unsaved == [Activity(130.0, "a", "off")]
+
+
+def test_a_script_that_flips_its_phase_has_said_enough_at_some_time() -> None:
+    """Each change is a row in the journal and a retained message."""
+    made, _, _ = board()
+    changes = [made.take_phase("a", phase) for phase in ("training", "evaluating") * 200]
+    assert changes[:4] == [True] * 4 and sum(changes) == 100
+    made.update({}, "no study runs")
+    assert made.take_phase("a", "training")  # the next trial

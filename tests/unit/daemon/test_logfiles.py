@@ -78,7 +78,8 @@ def test_a_short_log_is_left_alone_and_a_missing_one_is_not_made(tmp_path: Path)
 
 def test_of_an_old_log_the_end_is_kept_and_everything_else(log: Path, tmp_path: Path) -> None:
     """A month of trials must not fill the disk, and the error at the end is what is looked for."""
-    older, result = log.with_name("log.1"), log.with_name("result.json")
+    older, result, mine = (log.with_name(name) for name in ("log.1", "result.json", "logits.npy"))
+    mine.write_bytes(b"z" * 100_000)
     older.write_bytes(b"x" * 100_000)
     log.write_bytes(b"y" * 100_000 + b"\nValueError: no\n")
     result.write_text('{"value": 0.5}')
@@ -87,4 +88,4 @@ def test_of_an_old_log_the_end_is_kept_and_everything_else(log: Path, tmp_path: 
     assert (older.exists(), log.stat().st_size) == (True, 100_016)
     shorten_old_logs(tmp_path, written + (LOG_DAYS + 1) * 86400)
     assert not older.exists() and result.exists()
-    assert log.read_bytes() == b"ValueError: no\n"
+    assert (log.read_bytes(), mine.stat().st_size) == (b"ValueError: no\n", 100_000)

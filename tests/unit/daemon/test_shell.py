@@ -89,6 +89,7 @@ class Scene:
     state: Path
     readings: dict[str, Sample]
     held: dict[str, Stranger]
+    errors: list[Exception]
 
     @property
     def study(self) -> Study:
@@ -141,16 +142,18 @@ async def scene(
         fleet.handle(event)
     async with Proposer(state / "proposer.log") as proposer:
         clock = iter(range(10, 10**6)).__next__
-        readings, held = dict(WELL), dict[str, Stranger]()
+        readings, held, errors = dict(WELL), dict[str, Stranger](), list[Exception]()
 
         async def look() -> None:
+            for error in errors:
+                raise error
             shell.take_samples(readings, held)
 
         shell = Shell(Pins(state, None, 0.0), journal, executor, proposer, [ears], clock, fleet, look)
         shell.take_devices(DEVICES)
         work = asyncio.create_task(shell.run(stored))
         try:
-            yield Scene(shell, executor, ears, state, readings, held)
+            yield Scene(shell, executor, ears, state, readings, held, errors)
         finally:
             work.cancel()
             await asyncio.wait([work])
@@ -507,3 +510,54 @@ async def test_a_crash_of_a_device_that_turns_out_to_be_lost_is_not_the_configur
         at.executor.finish(launch.key, ExitEvidence(exit_code=1))
         await at.until(1, TrialState.PENDING)
         assert at.study.trial(1).attempts[0].outcome == "device_lost"
+
+
+async def test_somebody_elses_broken_program_does_not_end_our_trial(tmp_path: Path) -> None:
+    """Beside a colleague's notebook the driver's word says nothing of whose program it was."""
+    async with scene(tmp_path) as at:
+        await at.submit()
+        await at.executor.started("s/1/1")
+        at.read(WELL, {"fake-0": Stranger("alice: jupyter (pid 7, 1.0 GB)", is_known=True)})
+        at.shell.take_health(HealthEvent(("fake-0",), HealthKind.APPLICATION, "XID 31: a bad address", 31))
+        at.shell.take_health(HealthEvent(("fake-0", "fake-1"), HealthKind.APPLICATION, "XID 31: a bad address", 31))
+        await at.end(1, 1, 0.5)
+
+
+async def test_a_driver_that_cannot_be_asked_costs_no_result(tmp_path: Path) -> None:
+    """Looking at the device is for the record; what was trained is the point."""
+    async with scene(tmp_path) as at:
+        await at.submit()
+        launch = await at.executor.started("s/1/1")
+        at.errors.append(RuntimeError("the driver said something unheard of"))
+        await asyncio.to_thread(write_result, launch.directory, 0.5)
+        at.executor.finish(launch.key)
+        await at.until(1, TrialState.COMPLETE)
+
+
+async def test_a_lost_device_is_journalled_once_however_often_it_is_seen(tmp_path: Path) -> None:
+    """With the inbox waiting for disk space a night of readings would be a night of rows."""
+    async with scene(tmp_path) as at:
+        for _ in range(5):
+            at.read(BROKEN)
+        await at.shell.submit_device(DeviceDrained(9.0, "fake-1", "drained by bob"))
+        assert at.ears.events() == ["device_quarantined", "device_drained"]
+
+
+async def test_devices_stay_in_their_order_when_others_are_found(tmp_path: Path) -> None:
+    """Lists, and which device is preferred, go by the index."""
+    async with scene(tmp_path) as at:
+        await at.submit(replace(SPEC, max_devices=1))
+        await at.executor.started("s/1/1")
+        at.shell.take_devices([DEVICES[1], Device("fake-2", 2, "Fake", DeviceKind.FAKE)])  # fake-0 has vanished
+        assert [device["uuid"] for device in at.shell.device_objects()] == ["fake-0", "fake-1", "fake-2"]
+
+
+async def test_a_stop_waits_for_an_attempt_that_is_just_being_journalled(tmp_path: Path) -> None:
+    """Missed, it would count as lost at the next start, and three such evenings would fail the trial."""
+    async with scene(tmp_path) as at:
+        submitted = asyncio.create_task(at.submit())
+        await at.ears.until(lambda: "study_created" in at.ears.events())
+        await at.shell.stop(0.0)
+        await submitted
+        assert not at.study.running
+        assert {attempt.is_lost for trial in at.study.trials for attempt in trial.attempts} <= {False}

@@ -94,8 +94,8 @@ def test_surplus_devices_stay_idle() -> None:
 def test_a_device_that_somebody_returned_may_run_what_was_lost_there() -> None:
     """On a box with one device the trial would wait for another one for ever."""
     lost = study("s", TrialStarted(1.0, 1, 1, "a"), TrialFailed(2.0, 1, 1, Failure.DEVICE_LOST), starts=1, cap=1)
-    assert StartTrial("s", 1, "a") not in allocate(["a"], [lost], returned={"a": 1.5})
-    assert allocate(["a"], [lost], returned={"a": 2.5}) == [StartTrial("s", 1, "a")]
+    assert StartTrial("s", 1, "a") not in allocate(["a"], [lost], returned={"a": 0.5})
+    assert allocate(["a"], [lost], returned={"a": 1.5}) == [StartTrial("s", 1, "a")]
 
 
 def test_a_study_starts_trials_within_its_own_hours_only() -> None:

@@ -140,13 +140,12 @@ async def test_an_orderly_end_leaves_only_the_promised_files(tmp_path: Path) -> 
     assert (running.launch.directory / "log").read_text() == "hello\n"
 
 
-async def test_a_missing_folder_is_evidence_not_an_exception(tmp_path: Path) -> None:
-    """One broken trial folder must not end the daemon."""
+async def test_what_the_machine_lacks_is_no_evidence_about_the_command(tmp_path: Path) -> None:
+    """A folder that is gone, no process to be had: whoever asked must know that nothing was tried."""
     launch = make_launch(tmp_path, "true")
     launch.directory.rmdir()
-    evidence = await Running(LocalExecutor(), launch).end()
-    assert evidence.stopped_by == "spawn"
-    assert str(launch.directory) in evidence.message
+    with pytest.raises(FileNotFoundError):
+        await Running(LocalExecutor(), launch).end()
 
 
 def test_sweep_kills_what_an_earlier_life_left(tmp_path: Path) -> None:

@@ -90,7 +90,10 @@ def test_a_trial_learns_and_can_be_repeated(desk: Desk, digits_folder: Path) -> 
     value = desk.result()["value"]
     assert isinstance(value, float)
     assert value > 0.3
-    lines = desk.progress()
+    told = desk.progress()
+    phases = [line["phase"] for line in told if "phase" in line]
+    assert phases == ["loading", "compiling", "training", "evaluating"]
+    lines = [line for line in told if "step" in line]
     assert lines[-1].items() >= {"step": 100, "steps": 100, "epoch": 1, "epochs": 1}.items()
     metrics = lines[-1]["metrics"]
     assert isinstance(metrics, dict)
