@@ -313,6 +313,8 @@ def _doing(device: Device, box: Box) -> Text:
             text.append(f"  {progress.fraction:4.0%}")
         if device.phase not in (None, "training"):
             text.append(f"  {device.phase}")
+        if device.reason:  # who is there too, or that it is the last trial there
+            text.append(f", beside {device.reason}" if device.state == "busy" else f", {device.state}", "yellow")
     elif device.reason:  # who holds it, or has drained it, is said by the reason alone
         is_said = device.state == "foreign" or device.reason.startswith(device.state)
         text = Text(device.reason if is_said else f"{device.state}: {device.reason}", text.style)

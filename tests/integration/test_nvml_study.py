@@ -3,11 +3,12 @@
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.integration.conftest import SCRIPT, Box, environments_of
-from tests.nvml.driver import FakeDriver, FakeProcess
+from tests.nvml.driver import MIG_CHANGE, FakeDriver, FakeInstance, FakeProcess, gpus
 
 pytestmark = pytest.mark.gcc
 
@@ -197,6 +198,31 @@ def test_an_energy_budget_is_taken_where_energy_is_measured(gpu_box: Box) -> Non
     study = gpu_box.write_study(lambda text: text + "[budget]\nenergy_kwh = 5.0\n")
     assert "not measured" in gpu_box.run("run", study, "--no-mqtt", "--devices", "cpu", code=78).stderr
     gpu_box.run("run", study, "--no-mqtt")
+
+
+def test_devices_that_come_and_go_are_noticed_while_a_study_runs(gpu_box: Box, fake_driver: FakeDriver) -> None:
+    """Nobody restarts a daemon because somebody has cut a card into instances."""
+    script = SCRIPT + "\nwhile not pathlib.Path('go').exists(): time.sleep(0.02)\n"
+    study = gpu_box.write_study(lambda text: text.replace("evaluations = 4", "evaluations = 6"), script)
+    gpu_box.daemon(CNNBO_POLL_S="0.1")
+    gpu_box.run("submit", study)
+    _wait(lambda: [device["state"] for device in gpu_box.json("devices")] == ["busy"] * 3)
+    first, second, third, fourth = gpus(4)
+    instances = tuple(FakeInstance(f"MIG-{k}") for k in "ab")
+    fake_driver.install([first, second, replace(third, instances=instances), fourth])
+    fake_driver.event(third.uuid, MIG_CHANGE)
+    _wait(lambda: {"MIG-a", "MIG-b", fourth.uuid} <= {device["uuid"] for device in gpu_box.json("devices")})
+    (gpu_box.folder / "go").touch()
+    _wait(lambda: gpu_box.json("show", "parabola")["state"] == "finished")
+    states = {device["uuid"]: device["state"] for device in gpu_box.json("devices")}
+    assert states == dict.fromkeys([first.uuid, second.uuid, fourth.uuid, "MIG-a", "MIG-b"], "idle") | {
+        third.uuid: "quarantined"  # cut, it is no device of its own any more
+    }
+    used = {trial["attempts"][0]["device"] for trial in gpu_box.json("show", "parabola")["trials"]}
+    assert {first.uuid, second.uuid, third.uuid} < used
+    fake_driver.install([first, second, replace(third, instances=()), fourth])
+    fake_driver.event(third.uuid, MIG_CHANGE)
+    _wait(lambda: not any(device["uuid"].startswith("MIG-") for device in gpu_box.json("devices")))
 
 
 def _wait(claim: Callable[[], bool]) -> None:

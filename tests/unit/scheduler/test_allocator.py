@@ -165,6 +165,12 @@ def test_devices_are_shared_by_the_rules(box: tuple[list[str], list[Study]]) -> 
         if taken[study.name] or asked:
             assert study.state == "running"
             assert study.spec.max_devices is None or in_flight <= study.spec.max_devices
+    expected = sum(sum(study.outstanding_asks.values()) for study in studies if study.state == "running")
+    if kept > expected:  # a device is left over: then nobody can want one
+        for study in studies:
+            in_flight = len(study.running) + taken[study.name] + requests.get(study.name, 0)
+            is_full = study.spec.max_devices is not None and in_flight >= study.spec.max_devices
+            assert study.state != "running" or is_full or study.requestable == requests.get(study.name, 0)
 
 
 @given(boxes())
@@ -194,6 +200,7 @@ def test_devices_go_where_the_fewest_run(idle: int, first: int, second: int) -> 
     ]
     allocations = allocate([str(k) for k in range(idle)], studies)
     asked = {each.study: each.count for each in allocations if isinstance(each, RequestTrials)}
+    assert sum(asked.values()) == min(idle, sum(study.requestable for study in studies))
     in_flight = [first + asked.get("s1", 0), second + asked.get("s2", 0)]
     gets_nothing = [name not in asked for name in ("s1", "s2")]
     assert abs(in_flight[0] - in_flight[1]) <= 1 or any(gets_nothing) or max(in_flight) == 9
