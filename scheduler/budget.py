@@ -59,9 +59,20 @@ def exceeded_limit(study: Study, now: float, running_j: Collection[float] = ()) 
 
 
 def _committed_j(study: Study, running_j: Collection[float]) -> float:
-    ended = [a.energy_j for trial in study.trials for a in trial.attempts if a.energy_j is not None]
-    median_j = statistics.median(ended) if ended else 0.0
-    return sum(ended) + median_j + sum(max(so_far, median_j) for so_far in running_j)
+    ended = [attempt for trial in study.trials for attempt in trial.attempts if attempt.ended is not None]
+    measured = [attempt.energy_j for attempt in ended if attempt.energy_j is not None]
+    median_j = statistics.median(measured) if measured else 0.0
+    return sum(measured) + _unmeasured_j(ended) + median_j + sum(max(so_far, median_j) for so_far in running_j)
+
+
+def _unmeasured_j(ended: Collection[Attempt]) -> float:
+    """What attempts used whose end no daemon saw, at the mean power of the others: a power cut is not for free."""
+    measured = [attempt for attempt in ended if attempt.energy_j is not None]
+    known_s = device_seconds(measured, 0.0)
+    if known_s <= 0.0:
+        return 0.0
+    watts = sum(attempt.energy_j or 0.0 for attempt in measured) / known_s
+    return watts * device_seconds((attempt for attempt in ended if attempt.energy_j is None), 0.0)
 
 
 def _running_seconds(study: Study, now: float) -> list[float]:

@@ -7,11 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cnnbo.scheduler.budget import JOULES_PER_KWH, exceeded_limit, study_cost, study_energy
-from cnnbo.scheduler.events import PointsSuggested, TimeSpent, TrialCompleted, TrialsRequested, TrialStarted
+from cnnbo.scheduler.events import (
+    PointsSuggested,
+    TimeSpent,
+    TrialCompleted,
+    TrialFailed,
+    TrialsRequested,
+    TrialStarted,
+)
 from cnnbo.scheduler.optimizers.base import Source
 from cnnbo.scheduler.space import FloatParameter, SearchSpace
 from cnnbo.scheduler.spec import Budget, StudySpec
 from cnnbo.scheduler.study import Study
+from cnnbo.scheduler.trial import Failure
 
 
 def study(budget: Budget, ended: int, running: int, energy_j: float | None = None) -> Study:
@@ -76,6 +84,16 @@ def test_energy_counts_running_trials_and_the_next_one(kwh: float, running_j: li
     made = study(Budget(energy_kwh=kwh), 2, 1, energy_j=JOULES_PER_KWH)
     assert study_energy(made) == 2 * JOULES_PER_KWH
     assert exceeded_limit(made, 7200.0, running_j) == limit
+
+
+def test_an_attempt_whose_end_no_daemon_saw_counts_at_the_mean_power_of_the_others() -> None:
+    """Power cuts every night must not make the energy free."""
+    made = study(Budget(energy_kwh=4.0), 2, 1, energy_j=JOULES_PER_KWH)  # two of an hour and 1 kWh each
+    made.handle(TrialFailed(7200.0 + 1800.0, 3, 1, Failure.INTERRUPTED))  # half an hour
+    assert exceeded_limit(made, 1e4) is None  # 2 + 0.5 + 1 for the next
+    made.handle(TrialStarted(1e4, 3, 2, "a"))
+    made.handle(TrialFailed(1e4 + 2000.0, 3, 2, Failure.INTERRUPTED))
+    assert exceeded_limit(made, 2e4) == "energy_kwh"
 
 
 def test_energy_that_was_not_measured_is_unknown() -> None:
