@@ -25,6 +25,7 @@ _STOP_S = 5.0
 _LAST_WILL_S = 0.5  # what a broker whose daemon was killed has for telling so
 _RETRY_S = (0.5, 30.0)
 _FIRST_TRIES = 3
+_LISTEN = "0A"  # a state in /proc/net/tcp
 
 # One MQTT 3.1.1 listener: with a second one for MQTT 5, a publish with properties there disconnects 3.1.1 subscribers.
 # The router's figures are per topic filter that anybody subscribed to. rumqttd's own ones let the log of one filter
@@ -83,8 +84,6 @@ class EmbeddedBroker:
 
     async def __aenter__(self) -> Self:
         try:
-            self._port = _free_port(self._port)
-            await asyncio.to_thread(self._config.write_text, _CONFIG.format(host=_HOST, port=self._port))
             await self._start_first()
         except asyncio.CancelledError:
             await self._stop()
@@ -105,19 +104,22 @@ class EmbeddedBroker:
         await self._stop()
 
     async def _start_first(self) -> None:
-        """Start the child, more than once if need be: killed while it starts, it would be missed for the whole day.
+        """Start the child at a free port, more than once if need be: killed then, it would be missed for the whole day.
 
         Raises:
             OSError: as `_start`, at the last try.
         """
-        for _ in range(_FIRST_TRIES - 1):
+        for attempt in range(1, _FIRST_TRIES + 1):
+            self._port = _free_port(self._port)
+            await asyncio.to_thread(self._config.write_text, _CONFIG.format(host=_HOST, port=self._port))
             try:
                 await self._start()
                 return
             except OSError as error:
-                _log.warning("the embedded broker did not start, and is tried again: %s", error)
                 await self._stop()
-        await self._start()
+                if attempt == _FIRST_TRIES:
+                    raise
+                _log.warning("the embedded broker did not start, and is tried again: %s", error)
 
     async def _start(self) -> None:
         """Start the child and wait until it listens.
@@ -134,7 +136,7 @@ class EmbeddedBroker:
                 start_new_session=True,  # a Ctrl-C in the terminal is for the daemon, which still has to say goodbye
             )
         ended = asyncio.ensure_future(self._process.wait())
-        listening = asyncio.ensure_future(_listening(self._port))
+        listening = asyncio.ensure_future(_listening(self._process.pid, self._port))
         try:
             await asyncio.wait((ended, listening), timeout=_READY_S, return_when=asyncio.FIRST_COMPLETED)
             if ended.done():
@@ -193,16 +195,25 @@ def _free_port(wanted: int) -> int:
     raise OSError(f"{_HOST} has no free port")
 
 
-async def _listening(port: int) -> None:
-    """Return as soon as somebody accepts connections at the port."""
+async def _listening(pid: int, port: int) -> None:
+    """Return as soon as the process listens at the port; that somebody does may be another instance's broker."""
     while True:
-        try:
-            _, writer = await asyncio.open_connection(_HOST, port)
-        except OSError:
-            await asyncio.sleep(0.02)  # there is no event to wait for: rumqttd doesn't say when it is ready
-            continue
-        writer.close()
-        return
+        if await asyncio.to_thread(_has_port, pid, port):
+            return
+        await asyncio.sleep(0.02)  # there is no event to wait for: rumqttd doesn't say when it is ready
+
+
+def _has_port(pid: int, port: int) -> bool:
+    """Whether a process holds a TCP socket that listens at the port, by the kernel's table of them."""
+    try:
+        lines = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
+        held = {str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()}
+    except OSError:  # it ended, or closed a descriptor while we looked
+        return False
+    return any(
+        line[3] == _LISTEN and int(line[1].rpartition(":")[2], 16) == port and f"socket:[{line[9]}]" in held
+        for line in lines
+    )
 
 
 def _end_with_parent() -> None:

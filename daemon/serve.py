@@ -26,6 +26,7 @@ from cnnbo.daemon.shell import Shell
 from cnnbo.daemon.sinks.base import Delivery, Message
 from cnnbo.daemon.sinks.log import LogSink
 from cnnbo.daemon.systemd import notify
+from cnnbo.daemon.tasks import end_tasks
 from cnnbo.scheduler.errors import ConfigurationError
 from cnnbo.scheduler.fleet import Fleet
 
@@ -142,8 +143,7 @@ async def running_daemon(settings: Settings, devices: str) -> AsyncIterator[Daem
                 except Exception as error:
                     failure = error  # the caller's own: raised again below, not wrapped in a group
                 await _stop_trials(shell, daemon, settings.grace_s)
-            for task in reversed(tasks):
-                task.cancel()
+            await end_tasks(tasks)
     if failure is not None:
         raise failure
 

@@ -23,6 +23,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 import aiomqtt
 
 from cnnbo.daemon.sinks.base import Delivery, Message
+from cnnbo.daemon.tasks import end_tasks
 from cnnbo.scheduler.errors import ConfigurationError
 
 _log = logging.getLogger(__name__)
@@ -381,13 +382,22 @@ class MqttSink:
     async def _session(self) -> None:
         """One connection, from CONNECT to its end; always ends by an exception."""
         async with connected(self._new_client()) as client:
+            # No TaskGroup, which cancels its tasks but once: aiomqtt's waits may drop a cancellation, see `end_tasks`.
+            tasks = (
+                asyncio.create_task(self._guard_availability(client), name="mqtt-availability"),
+                asyncio.create_task(self._deliver(client), name="mqtt-delivery"),
+            )
             try:
-                async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(self._guard_availability(client), name="mqtt-availability")
-                    tasks.create_task(self._deliver(client), name="mqtt-delivery")
+                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()  # raises
             except asyncio.CancelledError:
+                await end_tasks(tasks, _LEAVE_S)
                 await self._farewell(client)
                 raise
+            finally:
+                await end_tasks(tasks, _LEAVE_S)
+                await asyncio.gather(*tasks, return_exceptions=True)  # both may have failed; the first one tells enough
 
     def _new_client(self) -> aiomqtt.Client:
         will = aiomqtt.Will(self.availability_topic, b"offline", qos=1, retain=True)

@@ -4,13 +4,14 @@ import asyncio
 import os
 import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
 import aiomqtt
 import pytest
 
-from cnnbo.daemon.broker import EmbeddedBroker
+from cnnbo.daemon.broker import EmbeddedBroker, _has_port
 from cnnbo.daemon.sinks.mqtt import BrokerAddress
 
 _DAEMON = """
@@ -122,3 +123,14 @@ async def test_there_is_one_listener(tmp_path: Path) -> None:
     """A second one, for MQTT 5, was measured to disconnect subscribers of the first."""
     async with EmbeddedBroker(tmp_path, 0) as broker:
         assert _listening_sockets(broker.pid) == 1
+
+
+def test_whose_port_it_is_is_told_from_whether_somebody_listens() -> None:
+    """Two instances that start at once may choose the same free port; one would join the other's broker, unasked."""
+    with socket.create_server(("127.0.0.1", 0)) as server, subprocess.Popen(["sleep", "60"]) as other:
+        port = server.getsockname()[1]
+        assert _has_port(os.getpid(), port)
+        assert not _has_port(other.pid, port)
+        other.kill()
+        other.wait()
+        assert not _has_port(other.pid, port)
