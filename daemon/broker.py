@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import random
+import re
 import socket
 import sys
 import threading
@@ -207,13 +208,18 @@ def _has_port(pid: int, port: int) -> bool:
     """Whether a process holds a TCP socket that listens at the port, by the kernel's table of them."""
     try:
         lines = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
-        held = {str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()}
-    except OSError:  # it ended, or closed a descriptor while we looked
+        links = list(Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:  # it has ended
         return False
-    return any(
-        line[3] == _LISTEN and int(line[1].rpartition(":")[2], 16) == port and f"socket:[{line[9]}]" in held
-        for line in lines
-    )
+    inodes = {line[9] for line in lines if line[3] == _LISTEN and int(line[1].rpartition(":")[2], 16) == port}
+    return not inodes.isdisjoint(filter(None, map(_socket_inode, links)))
+
+
+def _socket_inode(link: Path) -> str | None:
+    with contextlib.suppress(OSError):  # closed while we looked
+        if match := re.fullmatch(r"socket:\[(\d+)\]", str(link.readlink())):
+            return match[1]
+    return None
 
 
 def _end_with_parent() -> None:
