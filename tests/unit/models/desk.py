@@ -48,7 +48,7 @@ class Desk:
         while True:
             for line in os.read(self.reading, 1 << 20).splitlines():
                 told: dict[str, Any] = json.loads(line)
-                if told["step"] >= step:
+                if told.get("step", 0) >= step:
                     return told
 
     def result(self) -> dict[str, object]:
