@@ -180,7 +180,9 @@ class Handler:
                 f"study {study.name} exists with another {', '.join(differing)}; "
                 "give the study a new name, or the old value to go on."
             )
-        if spec.budget.energy_kwh is not None and not self._shell.is_energy_measured():
+        energy_kwh = spec.budget.energy_kwh
+        is_new = energy_kwh is not None and energy_kwh != study.spec.budget.energy_kwh
+        if is_new and not self._shell.is_energy_measured():
             raise ConfigurationError(_NOT_MEASURED)
         if amended != study.spec or study.is_archived or study.state is StudyState.CANCELLED:
             # The study itself says what may change and what to do otherwise.

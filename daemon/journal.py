@@ -33,6 +33,7 @@ RESERVE_NAME = "reserve"
 RESERVE_BYTES = 16 * 1024 * 1024
 """Disk space kept aside, so that results of running trials can still be journalled when the disk is full."""
 
+_NEEDED_BYTES = 2 * RESERVE_BYTES  # the reserve, and as much again for trials' files
 _WAL_BYTES = 4 * 1024 * 1024  # where SQLite checkpoints by itself
 
 _SCHEMA = """
@@ -278,8 +279,8 @@ def _readable(path: Path) -> Iterator[None]:
 
 def too_full(state: Path) -> str:
     """Why no daemon starts in a state folder without space, and what to do about it."""
-    need_mib = 2 * RESERVE_BYTES >> 20
-    return f"{state}: the disk is full; free at least {need_mib} MiB there, or choose another folder: --state DIR."
+    need = f"{_NEEDED_BYTES >> 20} MiB"
+    return f"{state}: the disk is full; free at least {need} there, or choose another folder: --state DIR."
 
 
 class Journal:
@@ -299,8 +300,7 @@ class Journal:
     @property
     def full_reason(self) -> str:
         """Why no new trial starts while `is_full`, and what to do about it."""
-        need_mib = 2 * RESERVE_BYTES >> 20
-        return f"the disk of {self._path.parent} is full; free {need_mib} MiB, and trials start again"
+        return f"the disk of {self._path.parent} is full; free {_NEEDED_BYTES >> 20} MiB, and trials start again"
 
     async def _in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         future = asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(*args, **kwargs))
@@ -483,7 +483,7 @@ class Journal:
         """Set the reserve aside, with real blocks: a sparse file would hold nothing."""
         free = self._free_bytes()
         stands = self._reserve.exists() and self._reserve.stat().st_size == RESERVE_BYTES
-        self.is_full = free < (RESERVE_BYTES if stands else 2 * RESERVE_BYTES)
+        self.is_full = free < (RESERVE_BYTES if stands else _NEEDED_BYTES)
         if stands or self.is_full:
             return
         try:

@@ -18,6 +18,7 @@ from cnnbo.daemon import messages
 from cnnbo.daemon.attempts import Attempts, Pins, Work, found
 from cnnbo.daemon.board import DeviceBoard, Occupant
 from cnnbo.daemon.devices.base import Device, HealthEvent, HealthKind, Sample
+from cnnbo.daemon.devices.xid import CLEAN_UP_XID
 from cnnbo.daemon.energy import EnergyMeter
 from cnnbo.daemon.executors.base import Executor, Progress
 from cnnbo.daemon.journal import Journal, JournalFullError, StoredStudy
@@ -57,9 +58,6 @@ log = logging.getLogger(__name__)
 FULL_DISK_RETRY_S = 5.0
 REST_S = 30.0
 """After a trial could not be started, its device gets none for so long, in seconds."""
-
-CLEAN_UP_XID = 45
-"""NVIDIA's number for the cleaning up after a process that was killed: it follows every kill of ours."""
 
 TICK_S = 10.0
 """How often time is booked on wall-clock budgets, in seconds."""

@@ -82,9 +82,8 @@ class EventQueue:
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        self._turn = (
-            threading.Condition()
-        )  # guards the two below; what follows them belongs to who is inside, or to stop
+        # Guards the two below; what follows them belongs to who is inside, or to `stop`.
+        self._turn = threading.Condition()
         self._places: tuple[Place, ...] = ()  # empty = there is nothing to wait for
         self._is_inside = False  # whether a thread is in the driver with the event set
         self._event_set: Any = None

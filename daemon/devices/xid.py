@@ -8,6 +8,9 @@ from collections.abc import Mapping
 APPLICATION_XIDS = frozenset({13, 31, 43, 45, 68, 109})
 """Errors of the program, after which the device is well; as NVIDIA's device plugin for Kubernetes judges them."""
 
+CLEAN_UP_XID = 45
+"""The cleaning up after a process that was killed: it follows every kill of ours, and blames nobody."""
+
 _MEANINGS: Mapping[int, str] = {
     13: "the program made the compute engine fail",
     31: "the program used an address in device memory that it doesn't have",
