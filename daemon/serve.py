@@ -189,7 +189,8 @@ async def _mqtt(settings: Settings, daemon: Daemon, shell: Shell) -> None:
     """Publish the news, through the broker of the settings or one of our own."""
     # Imported here: the libraries cost a third of the start.
     from cnnbo.daemon.broker import EmbeddedBroker
-    from cnnbo.daemon.sinks.mqtt import BrokerAddress, MqttSink
+    from cnnbo.daemon.mqtt import BrokerAddress
+    from cnnbo.daemon.sinks.mqtt import MqttSink
 
     async with AsyncExitStack() as stack:
         url = settings.mqtt.url

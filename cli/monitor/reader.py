@@ -5,7 +5,7 @@ import random
 import secrets
 from collections.abc import Callable
 
-from cnnbo.daemon.sinks.mqtt import BrokerAddress, Failure, connected, reason_of
+from cnnbo.daemon.mqtt import BrokerAddress, Failure, connected, reason_of
 
 _QUEUE = 100_000  # messages that wait to be folded; all retained ones of a large broker arrive in one go
 _RETRY_S = (0.5, 10.0)

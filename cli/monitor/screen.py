@@ -18,7 +18,7 @@ from cnnbo.cli.monitor.figures import printable
 from cnnbo.cli.monitor.reader import follow
 from cnnbo.cli.monitor.render import ASCII, UNICODE, Screen, render
 from cnnbo.cli.monitor.state import MonitorState
-from cnnbo.daemon.sinks.mqtt import BrokerAddress
+from cnnbo.daemon.mqtt import BrokerAddress
 from cnnbo.scheduler.errors import RequestError
 
 _QUIET_S = 0.4  # without a message for this long, all retained topics have arrived: a broker sends them in one go

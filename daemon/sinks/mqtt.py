@@ -2,152 +2,32 @@
 
 The journal on disk is the truth and MQTT is the news, so everything here may be lost and told again: retained topics
 are published anew at every connection, progress is thinned out, and events wait in a queue of limited length.
-Uses aiomqtt 2.x, and nothing but this module and the monitor's reader (which builds on it) knows its names.
 """
 
 import asyncio
 import contextlib
-import json
 import logging
 import math
 import random
-import re
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Self
-from urllib.parse import SplitResult, unquote, urlsplit
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import aiomqtt
 
+from cnnbo.daemon.envelope import Envelope
+from cnnbo.daemon.mqtt import BrokerAddress, Failure, connected, reason_of
 from cnnbo.daemon.sinks.base import Delivery, Message
 from cnnbo.daemon.tasks import end_tasks
 from cnnbo.scheduler.errors import ConfigurationError
 
 _log = logging.getLogger(__name__)
-# paho and aiomqtt report every disconnect as a warning of their own; what matters of it is said here, once.
-_library_log = logging.getLogger(f"{__name__}.library")
-_library_log.setLevel(logging.CRITICAL)
-
-_LEAVE_S = 1.0  # for the DISCONNECT of a connection that may be dead
+_LEAVE_S = 1.0  # for the tasks of a connection that may be dead
 _FAREWELL_S = 2.0  # for the last news and "offline" when the daemon stops
 _BATCH = 16  # publishes under way at once; paho's own limit is 20
 _EVENT_LIMIT = 1000
 _PROGRESS_LIMIT = 1000
-_TOPIC_LIMIT = 1024
-_PAYLOAD_LIMIT = 256 * 1024  # a broker answers a payload over its own limit by hanging up, again and again
-
-Failure = (aiomqtt.MqttError, OSError, TimeoutError, UnicodeError)
-"""What a connection may raise while it is opened or used; UnicodeError comes of host names that are none."""
-
-
-@dataclass(frozen=True, slots=True)
-class BrokerAddress:
-    """Where a broker listens, and who we are to it. Its text form never shows user and password."""
-
-    host: str
-    port: int
-    tls: bool = False
-    user: str | None = None
-    password: str | None = field(default=None, repr=False)
-
-    @classmethod
-    def parse(cls, url: str) -> Self:
-        """Read `mqtt[s]://[user:password@]host[:port]`; user and password may be percent-encoded.
-
-        Example:
-            >>> BrokerAddress.parse("mqtts://me:s%40crecy@broker.lan")
-            BrokerAddress(host='broker.lan', port=8883, tls=True, user='me')
-
-        Raises:
-            ConfigurationError: another scheme, no host, or a port that is none.
-        """
-        try:
-            parts = urlsplit(url)
-            host, port = _host_and_port(parts)
-        except ValueError as error:
-            shown = url.rpartition("@")[2]  # what stands before the @ may be a password
-            raise ConfigurationError(
-                f'broker URL "{shown}": {error}; write it as mqtt://user:password@host:1883 (or mqtts://, '
-                "user and password only where the broker asks for them)."
-            ) from None
-        return cls(host, port, parts.scheme == "mqtts", _decoded(parts.username), _decoded(parts.password))
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'mqtts' if self.tls else 'mqtt'}://{host}:{self.port}"
-
-    def client(
-        self,
-        identifier: str,
-        *,
-        will: aiomqtt.Will | None = None,
-        keepalive_s: int = 30,
-        reply_s: float = 10.0,
-        queue_limit: int = 100,
-    ) -> aiomqtt.Client:
-        """A client that is not connected yet; make a new one for each attempt, a failed one can't be used again."""
-        return aiomqtt.Client(
-            self.host,
-            self.port,
-            username=self.user,
-            password=self.password,
-            identifier=identifier,
-            will=will,
-            keepalive=keepalive_s,
-            timeout=reply_s,
-            max_queued_incoming_messages=queue_limit,
-            tls_params=aiomqtt.TLSParameters() if self.tls else None,
-            logger=_library_log,
-        )
-
-
-def _host_and_port(parts: SplitResult) -> tuple[str, int]:
-    default_ports = {"mqtt": 1883, "mqtts": 8883}
-    if parts.scheme not in default_ports:
-        raise ValueError("it has to begin with mqtt:// or mqtts://")
-    if not parts.hostname:
-        raise ValueError("it names no host")
-    return parts.hostname, parts.port or default_ports[parts.scheme]
-
-
-def _decoded(text: str | None) -> str | None:
-    return None if text is None else unquote(text)
-
-
-@contextlib.asynccontextmanager
-async def connected(client: aiomqtt.Client) -> AsyncIterator[aiomqtt.Client]:
-    """Connect for the time of a `with` block.
-
-    aiomqtt's own `async with` may wait for a dead broker's answer to DISCONNECT and then raise in place of what ended
-    the block, a cancellation included; this leaves within a second and keeps the reason. A connection attempt that is
-    cancelled half-way goes on in its thread for a few seconds; its socket is closed with the loop.
-    """
-    try:
-        await client.__aenter__()
-        yield client
-    finally:
-        with contextlib.suppress(*Failure):
-            async with asyncio.timeout(_LEAVE_S):
-                await client.__aexit__(None, None, None)
-
-
-def reason_of(error: BaseException, address: BrokerAddress) -> str:
-    """Why there is no connection, as the rest of a sentence: "mqtt://host:1883: Connection refused"."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    text = re.sub(r"^\[Errno -?\d+\] ", "", str(error))
-    return f"{address}: {_PLAIN_WORDS.get(text, text)}"
-
-
-_PLAIN_WORDS = {
-    "": "no answer",
-    "timed out": "no answer",
-    "Operation timed out": "no answer",
-    "Disconnected during message iteration": "the broker hung up",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,22 +131,6 @@ class Outbox:
         return dropped
 
 
-def _finite(value: object) -> object:
-    """The same JSON data with None for NaN and the infinities, which JSON doesn't know."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value
-
-
-def _timestamp() -> str:
-    """Now, as RFC 3339 in UTC with milliseconds."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 class MqttSink:
     """Publishes below `<base>/v1/<node>/`, and keeps `availability` there at `online` or `offline`.
 
@@ -306,13 +170,12 @@ class MqttSink:
         # One id per boot: at a reconnect the broker ends our half-dead former connection instead of keeping it until
         # its keep-alive runs out, when its will would call us offline.
         self._identifier = f"cnnbo-{node}-{boot}"
-        self._boot = boot
+        self._envelope = Envelope(boot)
         self._on_state = on_state or (lambda is_connected, reason: None)
         self._keepalive_s = keepalive_s
         self._reply_s = reply_s
         self._retry_s = retry_s
         self._outbox = Outbox(progress_interval_s)
-        self._seqs: dict[str, int] = {}
         self._wake = asyncio.Event()
         self._is_connected: bool | None = None  # None before the first attempt
 
@@ -326,33 +189,13 @@ class MqttSink:
         if message.delivery is Delivery.PROGRESS and not self._is_connected:
             return  # by the time there is a broker it is old
         try:
-            payload = self._encode(message)
+            payload = self._envelope.seal(message)
         except (TypeError, ValueError) as error:
             # As ASCII: a topic that can't be encoded must not trip whoever writes the log.
             _log.error("message for %s dropped: %s", ascii(message.topic), error)
             return
         self._outbox.put(f"{self._prefix}/{message.topic}", payload, message.delivery)
         self._wake.set()
-
-    def _encode(self, message: Message) -> bytes:
-        if any(character in message.topic for character in "+#\0"):
-            raise ValueError("a topic can't hold +, # or NUL")
-        if len(message.topic.encode()) > _TOPIC_LIMIT:
-            raise ValueError("the topic is too long")
-        if message.body is None:
-            return b""
-        envelope = {"schema": message.schema, "ts": _timestamp(), "boot": self._boot, "seq": self._next_seq(message)}
-        body = _finite({**envelope, **message.body})
-        payload = json.dumps(body, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
-        if len(payload) > _PAYLOAD_LIMIT:
-            raise ValueError(f"{len(payload)} bytes are more than brokers take")
-        return payload
-
-    def _next_seq(self, message: Message) -> int:
-        # Progress topics come and go with every trial: one number for all of them rises on each, and never piles up.
-        key = "progress" if message.delivery is Delivery.PROGRESS else message.topic
-        self._seqs[key] = self._seqs.get(key, 0) + 1
-        return self._seqs[key]
 
     async def run(self) -> None:
         """Connect and deliver until cancelled, then say `offline`; reconnects for ever."""

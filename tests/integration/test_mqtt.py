@@ -20,8 +20,9 @@ import pytest
 from tests.mosquitto import Mosquitto
 
 from cnnbo.daemon.broker import EmbeddedBroker
+from cnnbo.daemon.mqtt import BrokerAddress, connected
 from cnnbo.daemon.sinks.base import Delivery, Message
-from cnnbo.daemon.sinks.mqtt import BrokerAddress, MqttSink, connected
+from cnnbo.daemon.sinks.mqtt import MqttSink
 
 _WAIT_S = 30.0  # for what is bound to happen; a test that is well never waits this long
 

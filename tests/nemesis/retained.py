@@ -8,7 +8,7 @@ from typing import Any
 
 import aiomqtt
 
-from cnnbo.daemon.sinks.mqtt import BrokerAddress, connected
+from cnnbo.daemon.mqtt import BrokerAddress, connected
 
 _SILENCE_S = 0.3  # a broker doesn't say which retained message is the last one
 

@@ -12,7 +12,7 @@ import aiomqtt
 import pytest
 
 from cnnbo.daemon.broker import EmbeddedBroker, _has_port
-from cnnbo.daemon.sinks.mqtt import BrokerAddress
+from cnnbo.daemon.mqtt import BrokerAddress
 
 _DAEMON = """
 import asyncio, sys

@@ -17,8 +17,9 @@ import pytest
 
 from cnnbo.cli.monitor.screen import Monitor
 from cnnbo.daemon.broker import EmbeddedBroker
+from cnnbo.daemon.mqtt import BrokerAddress, connected
 from cnnbo.daemon.sinks.base import Delivery, Message
-from cnnbo.daemon.sinks.mqtt import BrokerAddress, MqttSink, connected
+from cnnbo.daemon.sinks.mqtt import MqttSink
 from cnnbo.scheduler.errors import RequestError
 
 _WAIT_S = 30.0

@@ -7,7 +7,7 @@ import pytest
 from tests.contracts.sink import SinkContract
 
 from cnnbo.daemon.sinks.base import Delivery
-from cnnbo.daemon.sinks.mqtt import BrokerAddress, MqttSink, Outbox
+from cnnbo.daemon.sinks.mqtt import MqttSink, Outbox
 from cnnbo.scheduler.errors import ConfigurationError
 
 
@@ -17,37 +17,6 @@ class TestMqttSink(SinkContract):
         with socket.socket() as silent:  # bound and not listening: every connection is refused
             silent.bind(("127.0.0.1", 0))
             yield MqttSink(f"mqtt://127.0.0.1:{silent.getsockname()[1]}", "tower", boot="7f3a")
-
-
-@pytest.mark.parametrize(
-    ("url", "expected"),
-    [
-        ("mqtt://broker.lan", BrokerAddress("broker.lan", 1883)),
-        ("mqtts://broker.lan", BrokerAddress("broker.lan", 8883, tls=True)),
-        ("mqtt://[::1]:99", BrokerAddress("::1", 99)),
-        ("mqtt://me:p%40ss%2Fword@h:5", BrokerAddress("h", 5, user="me", password="p@ss/word")),
-    ],
-)
-def test_an_address_is_read_from_its_url(url: str, expected: BrokerAddress) -> None:
-    """Passwords hold characters that mean something in a URL, so they come percent-encoded."""
-    assert BrokerAddress.parse(url) == expected
-
-
-@pytest.mark.parametrize(
-    "url", ["http://me:secret@h", "me:secret@h", "mqtt://me:secret@", "mqtt://me:secret@h:port", ""]
-)
-def test_a_wrong_url_is_refused_without_showing_the_password(url: str) -> None:
-    """The sentence ends up in logs and terminals of other people."""
-    with pytest.raises(ConfigurationError, match=r"mqtt://user:password@host:1883") as caught:
-        BrokerAddress.parse(url)
-    assert "secret" not in str(caught.value)
-
-
-def test_an_address_never_shows_its_password() -> None:
-    """Addresses are printed and logged."""
-    address = BrokerAddress.parse("mqtt://me:secret@[::1]:7")
-    assert str(address) == "mqtt://[::1]:7"
-    assert "secret" not in repr(address)
 
 
 @pytest.mark.parametrize(("node", "base"), [("a/b", "cnnbo"), ("", "cnnbo"), ("tower", "#"), ("tower", "/lead")])

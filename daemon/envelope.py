@@ -1,0 +1,65 @@
+"""What every JSON object on a topic carries beside its body: `schema`, `ts`, `boot` and `seq`."""
+
+import json
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from cnnbo.daemon.sinks.base import Delivery, Message
+
+_TOPIC_LIMIT = 1024
+PAYLOAD_LIMIT = 256 * 1024
+"""Bytes of the longest payload: a broker answers one over its own limit by hanging up, again and again."""
+
+
+def timestamp() -> str:
+    """Now, as RFC 3339 in UTC with milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class Envelope:
+    """Turns messages into payloads; `seq` rises per topic.
+
+    Args:
+        boot: identifies this life of the daemon.
+    """
+
+    def __init__(self, boot: str) -> None:
+        self._boot = boot
+        self._seqs: dict[str, int] = {}
+
+    def seal(self, message: Message) -> bytes:
+        """The payload of a message; empty for one that clears its topic.
+
+        Raises:
+            TypeError, ValueError: it can't be published: no JSON data, no topic, or longer than brokers take.
+        """
+        if any(character in message.topic for character in "+#\0"):
+            raise ValueError("a topic can't hold +, # or NUL")
+        if len(message.topic.encode()) > _TOPIC_LIMIT:
+            raise ValueError("the topic is too long")
+        if message.body is None:
+            return b""
+        envelope = {"schema": message.schema, "ts": timestamp(), "boot": self._boot, "seq": self._next_seq(message)}
+        body = _finite({**envelope, **message.body})
+        payload = json.dumps(body, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+        if len(payload) > PAYLOAD_LIMIT:
+            raise ValueError(f"{len(payload)} bytes are more than brokers take")
+        return payload
+
+    def _next_seq(self, message: Message) -> int:
+        # Progress topics come and go with every trial: one number for all of them rises on each, and never piles up.
+        key = "progress" if message.delivery is Delivery.PROGRESS else message.topic
+        self._seqs[key] = self._seqs.get(key, 0) + 1
+        return self._seqs[key]
+
+
+def _finite(value: object) -> object:
+    """The same JSON data with None for NaN and the infinities, which JSON doesn't know."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value

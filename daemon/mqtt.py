@@ -1,0 +1,134 @@
+"""What everybody who speaks MQTT shares: where a broker is, a connection to it, and why there is none.
+
+Uses aiomqtt 2.x; nothing but this module, the MQTT sink, the request door and the readers that build on it know its
+names.
+"""
+
+import asyncio
+import contextlib
+import logging
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Self
+from urllib.parse import SplitResult, unquote, urlsplit
+
+import aiomqtt
+
+from cnnbo.scheduler.errors import ConfigurationError
+
+# paho and aiomqtt report every disconnect as a warning of their own; what matters is said by whoever connects.
+_library_log = logging.getLogger(f"{__name__}.library")
+_library_log.setLevel(logging.CRITICAL)
+
+_LEAVE_S = 1.0  # for the DISCONNECT of a connection that may be dead
+
+Failure = (aiomqtt.MqttError, OSError, TimeoutError, UnicodeError)
+"""What a connection may raise while it is opened or used; UnicodeError comes of host names that are none."""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerAddress:
+    """Where a broker listens, and who we are to it. Its text form never shows user and password."""
+
+    host: str
+    port: int
+    tls: bool = False
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def parse(cls, url: str) -> Self:
+        """Read `mqtt[s]://[user:password@]host[:port]`; user and password may be percent-encoded.
+
+        Example:
+            >>> BrokerAddress.parse("mqtts://me:s%40crecy@broker.lan")
+            BrokerAddress(host='broker.lan', port=8883, tls=True, user='me')
+
+        Raises:
+            ConfigurationError: another scheme, no host, or a port that is none.
+        """
+        try:
+            parts = urlsplit(url)
+            host, port = _host_and_port(parts)
+        except ValueError as error:
+            shown = url.rpartition("@")[2]  # what stands before the @ may be a password
+            raise ConfigurationError(
+                f'broker URL "{shown}": {error}; write it as mqtt://user:password@host:1883 (or mqtts://, '
+                "user and password only where the broker asks for them)."
+            ) from None
+        return cls(host, port, parts.scheme == "mqtts", _decoded(parts.username), _decoded(parts.password))
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'mqtts' if self.tls else 'mqtt'}://{host}:{self.port}"
+
+    def client(
+        self,
+        identifier: str,
+        *,
+        will: aiomqtt.Will | None = None,
+        keepalive_s: int = 30,
+        reply_s: float = 10.0,
+        queue_limit: int = 100,
+    ) -> aiomqtt.Client:
+        """A client that is not connected yet; make a new one for each attempt, a failed one can't be used again."""
+        return aiomqtt.Client(
+            self.host,
+            self.port,
+            username=self.user,
+            password=self.password,
+            identifier=identifier,
+            will=will,
+            keepalive=keepalive_s,
+            timeout=reply_s,
+            max_queued_incoming_messages=queue_limit,
+            tls_params=aiomqtt.TLSParameters() if self.tls else None,
+            logger=_library_log,
+        )
+
+
+def _host_and_port(parts: SplitResult) -> tuple[str, int]:
+    default_ports = {"mqtt": 1883, "mqtts": 8883}
+    if parts.scheme not in default_ports:
+        raise ValueError("it has to begin with mqtt:// or mqtts://")
+    if not parts.hostname:
+        raise ValueError("it names no host")
+    return parts.hostname, parts.port or default_ports[parts.scheme]
+
+
+def _decoded(text: str | None) -> str | None:
+    return None if text is None else unquote(text)
+
+
+@contextlib.asynccontextmanager
+async def connected(client: aiomqtt.Client) -> AsyncIterator[aiomqtt.Client]:
+    """Connect for the time of a `with` block.
+
+    aiomqtt's own `async with` may wait for a dead broker's answer to DISCONNECT and then raise in place of what ended
+    the block, a cancellation included; this leaves within a second and keeps the reason. A connection attempt that is
+    cancelled half-way goes on in its thread for a few seconds; its socket is closed with the loop.
+    """
+    try:
+        await client.__aenter__()
+        yield client
+    finally:
+        with contextlib.suppress(*Failure):
+            async with asyncio.timeout(_LEAVE_S):
+                await client.__aexit__(None, None, None)
+
+
+def reason_of(error: BaseException, address: BrokerAddress) -> str:
+    """Why there is no connection, as the rest of a sentence: "mqtt://host:1883: Connection refused"."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    text = re.sub(r"^\[Errno -?\d+\] ", "", str(error))
+    return f"{address}: {_PLAIN_WORDS.get(text, text)}"
+
+
+_PLAIN_WORDS = {
+    "": "no answer",
+    "timed out": "no answer",
+    "Operation timed out": "no answer",
+    "Disconnected during message iteration": "the broker hung up",
+}
