@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,12 +73,14 @@ class Daemon:
     Attributes:
         folder: holds the state folder `state`, the leases, the working directory of trials and `daemon.log`.
         devices: what `--devices` says.
-        mqtt: whether it brings its broker.
+        mqtt: whether it tells its news.
+        environment: more variables for it and for `tell`.
     """
 
     folder: Path
     devices: str
     mqtt: bool = True
+    environment: Mapping[str, str] = field(default_factory=dict)
     _process: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
 
     @property
@@ -157,4 +160,4 @@ class Daemon:
     def _environment(self) -> dict[str, str]:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("CNNBO_", "CUDA_", "XDG_"))}
         ours = {"CNNBO_STATE": self.state, "CNNBO_LEASE_DIR": self.folder / "leases", "CNNBO_CONFIG": os.devnull}
-        return kept | {name: str(value) for name, value in ours.items()}
+        return kept | {name: str(value) for name, value in ours.items()} | dict(self.environment)
