@@ -2,11 +2,16 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from cnnbo.daemon import messages
 from cnnbo.daemon.devices.base import Device, Sample
+from cnnbo.daemon.executors.base import Phase
 from cnnbo.daemon.sinks.base import Delivery, Message
 from cnnbo.scheduler.fleet import DeviceState, Fleet, Moment, Standing
+
+if TYPE_CHECKING:
+    from cnnbo.daemon.api.objects import DeviceObject
 
 OFF = "off"
 """The activity of a device while no daemon watches it."""
@@ -26,7 +31,7 @@ class Occupant:
 
     study: str
     trial: int
-    first_phase: str = "starting"
+    first_phase: Phase = "starting"
 
 
 Occupants = Mapping[str, Occupant]
@@ -68,7 +73,7 @@ class DeviceBoard:
         self._devices: dict[str, Device] = {}
         self._samples: Mapping[str, Sample] = {}
         self._since: dict[str, tuple[DeviceState, float]] = {}
-        self._phases: dict[str, str] = {}
+        self._phases: dict[str, Phase] = {}
         self._phase_changes: dict[str, int] = {}
         self._shown: dict[str, Mapping[str, object]] = {}
         self._activities: dict[str, Activity] = {}
@@ -93,7 +98,7 @@ class DeviceBoard:
         """Learn how the devices are."""
         self._samples = samples
 
-    def take_phase(self, device: str, phase: str) -> bool:
+    def take_phase(self, device: str, phase: Phase) -> bool:
         """Learn what the trial on a device is doing; returns whether that is news, `MOST_PHASES` times in a trial."""
         count = self._phase_changes.get(device, 0)
         if self._phases.get(device) == phase or count >= MOST_PHASES:
@@ -101,14 +106,14 @@ class DeviceBoard:
         self._phases[device], self._phase_changes[device] = phase, count + 1
         return True
 
-    def objects(self, occupants: Occupants) -> list[dict[str, object]]:
+    def objects(self, occupants: Occupants) -> list["DeviceObject"]:
         """Every device as `devices --json` shows it."""
         return [self._object(device, occupants) for device in self._devices.values()]
 
     def _standing(self, uuid: str, occupants: Occupants) -> Standing:
         return self._fleet.standing(uuid, occupants.keys(), self._moment())
 
-    def _object(self, device: Device, occupants: Occupants) -> dict[str, object]:
+    def _object(self, device: Device, occupants: Occupants) -> "DeviceObject":
         uuid = device.uuid
         standing = self._standing(uuid, occupants)
         _, since = self._since.get(uuid, (None, None))
@@ -129,7 +134,7 @@ class DeviceBoard:
             self._note(uuid, occupants, why_idle)
         told = []
         for body in self.objects(occupants):
-            uuid = str(body["uuid"])
+            uuid = body["uuid"]
             if self._shown.get(uuid) != body:
                 self._shown[uuid] = body
                 told.append(Message(f"device/{uuid}", body, messages.DEVICE_SCHEMA, Delivery.STATE))

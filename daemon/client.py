@@ -136,7 +136,7 @@ def _offline_show(state: Path, name: str) -> dict[str, Any]:
     stored, _ = read_journal(state)
     for known in stored:
         if known.study.name == name:
-            return messages.show_object(known.study, _rest(known.study))
+            return dict(messages.show_object(known.study, _rest(known.study)))
     names = ", ".join(known.study.name for known in stored) or "none"
     raise RequestError(f"there is no study {name!r} in {state}; the studies there are: {names}.")
 

@@ -32,6 +32,14 @@ from cnnbo.scheduler.study import Study, StudyState
 from cnnbo.scheduler.trial import Failure
 
 if TYPE_CHECKING:
+    from cnnbo.daemon.api.objects import (
+        DeviceObject,
+        FactsObject,
+        ShowObject,
+        StatusObject,
+        SubmitOutcome,
+        SubmittedObject,
+    )
     from cnnbo.daemon.control import Peer
 
 _NOT_MEASURED = "budget.energy_kwh: the energy of these devices is not measured; use budget.cost or budget.wall_clock."
@@ -47,7 +55,7 @@ class Handler:
         now: seconds since the epoch.
     """
 
-    def __init__(self, shell: Shell, facts: Callable[[], dict[str, object]], now: Callable[[], float]) -> None:
+    def __init__(self, shell: Shell, facts: Callable[[], "FactsObject"], now: Callable[[], float]) -> None:
         self._shell = shell
         self._facts = facts
         self._now = now
@@ -94,12 +102,12 @@ class Handler:
             case _:
                 raise RequestError(f"the daemon knows no request {verb!r}; it may be older than this command line.")
 
-    def status(self) -> dict[str, object]:
+    def status(self) -> "StatusObject":
         """What `status --json` prints."""
         studies = [messages.study_object(study, self._now()) for study in self._shell.studies if not study.is_archived]
         return {**self._facts(), "devices": self._shell.device_objects(), "studies": studies}
 
-    def show(self, name: str) -> dict[str, object]:
+    def show(self, name: str) -> "ShowObject":
         """What `show NAME --json` prints."""
         study = self._shell.study(name)
         # A study at rest shows the figures of its last event, which are those of its retained topic.
@@ -112,7 +120,7 @@ class Handler:
             raise RequestError('the request names no device; it takes "device", an index, gpu0 or a UUID.')
         return find_device(text, self._shell.devices).uuid
 
-    async def _order_device(self, event: DeviceDrained | DeviceReturned) -> dict[str, object]:
+    async def _order_device(self, event: DeviceDrained | DeviceReturned) -> "DeviceObject":
         await self._shell.submit_device(event)
         return next(shown for shown in self._shell.device_objects() if shown["uuid"] == event.device)
 
@@ -120,7 +128,7 @@ class Handler:
         self,
         args: Mapping[str, Any],
         event: Callable[[float], StudyPaused | StudyResumed | StudyCancelled | StudyArchived],
-    ) -> dict[str, object]:
+    ) -> "ShowObject":
         name = _study_name(args)
         self._shell.study(name)
         await self._shell.submit(name, event(self._now()))
@@ -138,7 +146,7 @@ class Handler:
 
     # -- submit -------------------------------------------------------------------------------------------------------
 
-    async def _submit(self, args: Mapping[str, Any], peer: "Peer") -> dict[str, object]:
+    async def _submit(self, args: Mapping[str, Any], peer: "Peer") -> "SubmittedObject":
         """Begin a study, or go on with the one of that name; `outcome` says which."""
         spec = _decode_spec(args.get("spec"))
         if spec.command and not peer.may_run_commands:
@@ -154,7 +162,7 @@ class Handler:
             outcome = await self._begin(spec)
         return {"outcome": outcome, **self.show(spec.name)}
 
-    async def _begin(self, spec: StudySpec) -> str:
+    async def _begin(self, spec: StudySpec) -> "SubmitOutcome":
         self._check_means(spec)
         await prepare_data(spec)
         initial = max(spec.space.dimension + 1, len(self._shell.devices)) if spec.initial is None else spec.initial
@@ -172,7 +180,7 @@ class Handler:
         if problems:
             raise ConfigurationError(problems)
 
-    async def _go_on(self, study: Study, spec: StudySpec) -> str:
+    async def _go_on(self, study: Study, spec: StudySpec) -> "SubmitOutcome":
         differing = fixed_differences(study.spec, spec)
         amended = replace(spec, initial=study.spec.initial, origin=study.spec.origin)
         if differing:

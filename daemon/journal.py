@@ -9,7 +9,7 @@ import json
 import logging
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -376,7 +376,7 @@ class Journal:
 
         await self._in_thread(self._write, mark)
 
-    async def save_devices(self, devices: Sequence[dict[str, object]], at: float) -> None:
+    async def save_devices(self, devices: Sequence[Mapping[str, object]], at: float) -> None:
         """Keep the devices as last seen, for `status` without a daemon."""
 
         def replace_all() -> None:

@@ -6,16 +6,33 @@ DESIGN: times are RFC 3339 UTC, unknown is null, ids count from 1; keys are only
 import itertools
 import math
 import statistics
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, cast, overload
 
 from cnnbo.daemon.devices.base import Device, Sample
 from cnnbo.daemon.executors.base import Progress
 from cnnbo.daemon.sinks.base import Delivery, Message
 from cnnbo.scheduler.budget import JOULES_PER_KWH, SECONDS_PER_HOUR, device_seconds, study_cost, study_energy
+from cnnbo.scheduler.fleet import DeviceState
 from cnnbo.scheduler.study import Study, StudyState
-from cnnbo.scheduler.trial import Attempt, Trial, TrialState
+from cnnbo.scheduler.trial import Attempt, Failure, Trial, TrialState
+
+if TYPE_CHECKING:  # for mypy alone: pydantic, behind them, would cost the daemon a tenth of its start
+    from cnnbo.daemon.api.objects import (
+        AttemptObject,
+        BestObject,
+        DeviceObject,
+        EventObject,
+        InsightObject,
+        Outcome,
+        ProgressObject,
+        ShowObject,
+        StudyObject,
+        TrialObject,
+    )
+    from cnnbo.daemon.executors.base import Phase
 
 STUDY_SCHEMA = "cnnbo.study/1"
 TRIAL_SCHEMA = "cnnbo.trial/1"
@@ -28,6 +45,10 @@ RELEVANCES_TOLD = 20
 """Of the most relevant parameters the share is told: a study's topic stays under 8 KiB however many there are."""
 
 
+@overload
+def rfc3339(at: float) -> str: ...
+@overload
+def rfc3339(at: float | None) -> str | None: ...
 def rfc3339(at: float | None) -> str | None:
     """Seconds since the epoch as RFC 3339 UTC with milliseconds."""
     if at is None:
@@ -59,30 +80,30 @@ def eta_s(study: Study, now: float) -> float | None:
     return (max(0, waiting) * median + sum(left)) / len(study.running)
 
 
-def attempt_object(attempt: Attempt) -> dict[str, object]:
+def attempt_object(attempt: Attempt) -> "AttemptObject":
     """One entry of a trial's `attempts`."""
     return {
         "n": attempt.n,
         "device": attempt.device,
         "started": rfc3339(attempt.started),
         "ended": rfc3339(attempt.ended),
-        "outcome": attempt.outcome,
+        "outcome": cast("Outcome | None", attempt.outcome),
         "resumed": attempt.resumed,
         "energy_j": attempt.energy_j,
     }
 
 
-def trial_object(study: Study, trial: Trial, now: float) -> dict[str, object]:
+def trial_object(study: Study, trial: Trial, now: float) -> "TrialObject":
     """The trial object: an entry of `show --json`'s `trials`, and the body of the trial's topic."""
     price = study.spec.budget.price_per_device_hour
     cost = device_seconds(trial.attempts, now) / SECONDS_PER_HOUR * price if price > 0 else None
     return {
         "id": trial.id,
-        "state": str(trial.state),
+        "state": trial.state,
         "configuration": dict(trial.configuration),
         "value": trial.value,
-        "failure": None if trial.failure is None else str(trial.failure),
-        "source": str(trial.source),
+        "failure": trial.failure,
+        "source": trial.source,
         "duration_s": trial.duration_s,
         "energy_j": trial.energy_j,
         "cost": cost,
@@ -94,7 +115,7 @@ def trial_object(study: Study, trial: Trial, now: float) -> dict[str, object]:
     }
 
 
-def study_object(study: Study, now: float) -> dict[str, object]:
+def study_object(study: Study, now: float) -> "StudyObject":
     """The `show --json` object without `trials`: the body of the study's topic, under 8 KiB.
 
     Figures that run with the clock are those of the last event, so that topic and command agree at rest.
@@ -105,7 +126,7 @@ def study_object(study: Study, now: float) -> dict[str, object]:
     counts = {state: sum(trial.state is state for trial in study.trials) for state in TrialState}
     return {
         "name": study.name,
-        "state": str(study.state),
+        "state": study.state,
         "reason": study.reason,
         "archived": study.is_archived,
         "evaluations": spec.evaluations,
@@ -113,16 +134,14 @@ def study_object(study: Study, now: float) -> dict[str, object]:
         "running": counts[TrialState.RUNNING],
         "failed": counts[TrialState.FAILED],
         "cancelled": counts[TrialState.CANCELLED],
-        "best": None
-        if best is None
-        else {"trial": best.id, "value": best.value, "configuration": dict(best.configuration)},
+        "best": None if best is None else best_object(best),
         "best_trial": None if best is None else best.id,
         "best_value": None if best is None else best.value,
         "energy_kwh": None if energy_j is None else energy_j / JOULES_PER_KWH,
         "cost": study_cost(study, now),
         "eta_s": eta_s(study, now),
         "metric": spec.metric,
-        "direction": str(spec.direction),
+        "direction": spec.direction,
         "optimizer": spec.optimizer,
         "model": spec.model,
         "seed": spec.seed,
@@ -137,7 +156,13 @@ def study_object(study: Study, now: float) -> dict[str, object]:
     }
 
 
-def insight_object(study: Study) -> dict[str, object] | None:
+def best_object(trial: Trial) -> "BestObject":
+    """What `best NAME --json` prints of the best completed trial."""
+    assert trial.value is not None  # it is complete
+    return {"trial": trial.id, "value": trial.value, "configuration": dict(trial.configuration)}
+
+
+def insight_object(study: Study) -> "InsightObject | None":
     """What the surrogate believed at its last ask, in the user's direction; None before the first.
 
     `stop_advised` is about a study that goes on: a paused or ended one is never told to stop.
@@ -161,13 +186,9 @@ def insight_object(study: Study) -> dict[str, object] | None:
     }
 
 
-def failure_counts(study: Study) -> dict[str, int]:
+def failure_counts(study: Study) -> dict[Failure, int]:
     """How many trials failed, by class; only classes that occurred."""
-    counts: dict[str, int] = {}
-    for trial in study.trials:
-        if trial.failure is not None:
-            counts[str(trial.failure)] = counts.get(str(trial.failure), 0) + 1
-    return counts
+    return dict(Counter(trial.failure for trial in study.trials if trial.failure is not None))
 
 
 def busy_seconds(study: Study, now: float) -> float:
@@ -181,20 +202,20 @@ def busy_seconds(study: Study, now: float) -> float:
     return total
 
 
-def show_object(study: Study, now: float) -> dict[str, object]:
+def show_object(study: Study, now: float) -> "ShowObject":
     """What `show NAME --json` prints."""
-    return study_object(study, now) | {"trials": [trial_object(study, trial, now) for trial in study.trials]}
+    return {**study_object(study, now), "trials": [trial_object(study, trial, now) for trial in study.trials]}
 
 
 def device_object(
     device: Device,
     sample: Sample,
-    state: str,
+    state: DeviceState,
     reason: str | None,
     occupant: tuple[str, int] | None,
     since: float | None = None,
-    phase: str | None = None,
-) -> dict[str, object]:
+    phase: "Phase | None" = None,
+) -> "DeviceObject":
     """One entry of `devices --json`, and the body of the device's topic.
 
     `since` is when the daemon first saw the device in this state, in seconds since the epoch; `phase` what the trial on
@@ -219,7 +240,7 @@ def device_object(
     }
 
 
-def progress_object(trial: int, device: str, progress: Progress) -> dict[str, object]:
+def progress_object(trial: int, device: str, progress: Progress) -> "ProgressObject":
     """The body of a trial's progress topic."""
     return {
         "trial": trial,
@@ -248,6 +269,6 @@ def cleared(study: Study) -> list[Message]:
     return [*trials, Message(f"study/{study.name}", None, STUDY_SCHEMA, Delivery.STATE)]
 
 
-def event_message(kind: str, body: Mapping[str, Any]) -> Message:
+def event_message(body: "EventObject") -> Message:
     """One entry of the event topic: `event` names what happened."""
-    return Message("event", {"event": kind, **body}, EVENT_SCHEMA, Delivery.EVENT)
+    return Message("event", body, EVENT_SCHEMA, Delivery.EVENT)

@@ -1,5 +1,8 @@
 """What an event of a study is told as: entries of the event topic, and the retained topics that it changed."""
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final, assert_never
+
 from cnnbo.daemon import messages
 from cnnbo.daemon.sinks.base import Message
 from cnnbo.scheduler.events import (
@@ -10,8 +13,29 @@ from cnnbo.scheduler.events import (
     Event,
     TrialsRetried,
 )
-from cnnbo.scheduler.study import Study
-from cnnbo.scheduler.trial import Trial, TrialState
+from cnnbo.scheduler.study import Study, StudyState
+from cnnbo.scheduler.trial import Failure, Trial, TrialState
+
+if TYPE_CHECKING:
+    from cnnbo.daemon.api.objects import StudyEventName, TrialEvent, TrialEventName
+
+_STUDY_NAMES: Final[Mapping[StudyState, "StudyEventName"]] = {
+    StudyState.RUNNING: "study_running",
+    StudyState.PAUSED: "study_paused",
+    StudyState.FINISHED: "study_finished",
+    StudyState.FAILED: "study_failed",
+    StudyState.CANCELLED: "study_cancelled",
+}
+_TRIAL_NAMES: Final[Mapping[TrialState, "TrialEventName"]] = {
+    TrialState.RUNNING: "trial_started",
+    TrialState.COMPLETE: "trial_complete",
+    TrialState.FAILED: "trial_failed",
+    TrialState.CANCELLED: "trial_cancelled",
+}
+_LOST_NAMES: Final[Mapping[str | None, "TrialEventName"]] = {
+    Failure.DEVICE_LOST: "trial_device_lost",
+    Failure.INTERRUPTED: "trial_interrupted",
+}
 
 
 def news(before: Study, after: Study, event: Event) -> list[Message]:
@@ -22,45 +46,51 @@ def news(before: Study, after: Study, event: Event) -> list[Message]:
     known = {trial.id: trial for trial in before.trials}
     changed = [trial for trial in after.trials if known.get(trial.id) is not trial]
     told = [
-        messages.event_message(f"trial_{_verb(trial, event)}", _trial_news(after, trial))
-        for trial in changed
-        if trial.attempts
+        messages.event_message(_trial_news(after, trial, _name(trial, event))) for trial in changed if trial.attempts
     ]
     if before.state is not after.state or before.is_archived is not after.is_archived:
-        kind = "archived" if after.is_archived else str(after.state)
-        told.append(messages.event_message(f"study_{kind}", {"study": after.name, "reason": after.reason}))
+        name: StudyEventName = "study_archived" if after.is_archived else _STUDY_NAMES[after.state]
+        told.append(messages.event_message({"event": name, "study": after.name, "reason": after.reason}))
     retained = messages.cleared(after) if after.is_archived else messages.retained(after, changed, event.at)
     return told + retained
 
 
 def device_news(event: DeviceEvent) -> Message:
     """What is told of an event of a device, beside its own topic."""
-    kind = {DeviceQuarantined: "quarantined", DeviceDrained: "drained", DeviceReturned: "returned"}[type(event)]
-    xid = event.xid if isinstance(event, DeviceQuarantined) else None
-    return messages.event_message(
-        f"device_{kind}", {"device": event.device, "reason": event.reason or None, "xid": xid}
-    )
+    device, reason = event.device, event.reason or None
+    match event:
+        case DeviceQuarantined():
+            return messages.event_message(
+                {"event": "device_quarantined", "device": device, "reason": reason, "xid": event.xid}
+            )
+        case DeviceDrained():
+            return messages.event_message({"event": "device_drained", "device": device, "reason": reason, "xid": None})
+        case DeviceReturned():
+            return messages.event_message({"event": "device_returned", "device": device, "reason": reason, "xid": None})
+        case _ as unreachable:
+            assert_never(unreachable)
 
 
-def _verb(trial: Trial, event: Event) -> str:
+def _name(trial: Trial, event: Event) -> "TrialEventName":
     if isinstance(event, TrialsRetried):
-        return "retried"
+        return "trial_retried"
     if trial.state is TrialState.PENDING:
-        return str(trial.attempts[-1].outcome)  # an attempt was lost, the trial waits again
-    return {TrialState.RUNNING: "started"}.get(trial.state, str(trial.state))
+        return _LOST_NAMES[trial.attempts[-1].outcome]  # the trial waits again
+    return _TRIAL_NAMES[trial.state]
 
 
-def _trial_news(study: Study, trial: Trial) -> dict[str, object]:
+def _trial_news(study: Study, trial: Trial, name: "TrialEventName") -> "TrialEvent":
     best = study.incumbent
     return {
+        "event": name,
         "study": study.name,
         "trial": trial.id,
         "attempt": len(trial.attempts),
-        "device": trial.attempts[-1].device if trial.attempts else None,
+        "device": trial.attempts[-1].device,
         "value": trial.value,
-        "failure": None if trial.failure is None else str(trial.failure),
+        "failure": trial.failure,
         "message": trial.message or None,
-        "source": str(trial.source),
+        "source": trial.source,
         "note": trial.note,
         "duration_s": trial.duration_s,
         "best_trial": None if best is None else best.id,

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cnnbo import __version__
 from cnnbo.daemon import messages
@@ -29,6 +30,9 @@ from cnnbo.daemon.systemd import notify
 from cnnbo.daemon.tasks import end_tasks
 from cnnbo.scheduler.errors import ConfigurationError
 from cnnbo.scheduler.fleet import Fleet
+
+if TYPE_CHECKING:
+    from cnnbo.daemon.api.objects import DaemonObject, FactsObject, InfoObject
 
 LAST_WAIT_S = 10.0
 """After a second wish to stop, so long may the ends of killed trials take to be journalled."""
@@ -172,8 +176,8 @@ async def _stop_trials(shell: Shell, daemon: Daemon, grace_s: float) -> None:
     return None
 
 
-def _facts(daemon: Daemon) -> dict[str, object]:
-    about = {
+def _facts(daemon: Daemon) -> "FactsObject":
+    about: DaemonObject = {
         "version": __version__,
         "pid": os.getpid(),
         "boot": daemon.boot,
@@ -212,7 +216,7 @@ async def _mqtt(settings: Settings, daemon: Daemon, shell: Shell) -> None:
 
 
 def _info(settings: Settings, daemon: Daemon) -> Message:
-    body = {
+    body: InfoObject = {
         "version": __version__,
         "node": settings.node,
         "started": messages.rfc3339(daemon.started_at),

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cnnbo.daemon import messages
 from cnnbo.daemon.attempts import Attempts, Pins, Work, found
@@ -20,7 +21,7 @@ from cnnbo.daemon.board import DeviceBoard, Occupant
 from cnnbo.daemon.devices.base import Device, HealthEvent, HealthKind, Sample
 from cnnbo.daemon.devices.xid import CLEAN_UP_XID
 from cnnbo.daemon.energy import EnergyMeter
-from cnnbo.daemon.executors.base import Executor, Progress
+from cnnbo.daemon.executors.base import Executor, Phase, Progress
 from cnnbo.daemon.journal import Journal, JournalFullError, StoredStudy
 from cnnbo.daemon.launch import attempt_key, study_dir
 from cnnbo.daemon.news import device_news, news
@@ -53,6 +54,9 @@ from cnnbo.scheduler.optimizers.base import Source
 from cnnbo.scheduler.study import Study, StudyState
 from cnnbo.scheduler.trial import Failure
 
+if TYPE_CHECKING:
+    from cnnbo.daemon.api.objects import DeviceObject
+
 log = logging.getLogger(__name__)
 
 FULL_DISK_RETRY_S = 5.0
@@ -83,7 +87,7 @@ class _Posted:
     done: asyncio.Future[None] | None = None
 
 
-def _first_phase(study: Study) -> str:
+def _first_phase(study: Study) -> Phase:
     """A model of ours says when it begins to train; what a script does before it says a word, nobody knows."""
     return "training" if study.spec.model is None else "starting"
 
@@ -187,7 +191,7 @@ class Shell:
             for trial in study.running
         }
 
-    def device_objects(self) -> list[dict[str, object]]:
+    def device_objects(self) -> list["DeviceObject"]:
         """Every device as `devices --json` shows it."""
         return self._board.objects(self._occupants)
 
@@ -306,7 +310,7 @@ class Shell:
         key = await self._journal.create(event, study)
         self._entries[study.name] = Entry(key, study)
         self._begin(study)
-        self._publish(messages.event_message("study_created", {"study": study.name}))
+        self._publish(messages.event_message({"event": "study_created", "study": study.name, "reason": None}))
         for message in messages.retained(study, study.trials, event.at):
             self._publish(message)
 
@@ -567,7 +571,7 @@ class Shell:
         await asyncio.to_thread(shutil.rmtree, study_dir(self._pins.state, name), ignore_errors=True)
         for message in messages.cleared(study):
             self._publish(message)
-        self._publish(messages.event_message("study_deleted", {"study": name}))
+        self._publish(messages.event_message({"event": "study_deleted", "study": name, "reason": None}))
 
     async def book_time(self) -> None:
         """Book the time that studies with a wall-clock budget are running, until cancelled."""

@@ -65,6 +65,7 @@ def _from_daemon(state: options.State) -> list[dict[str, Any]] | None:
 def _found_now(which: str) -> list[dict[str, Any]]:
     from cnnbo.daemon.devices.select import open_devices
     from cnnbo.daemon.messages import device_object
+    from cnnbo.scheduler.fleet import DeviceState
 
     selection = open_devices(which)
     samples = selection.backend.sample()
@@ -72,7 +73,8 @@ def _found_now(which: str) -> list[dict[str, Any]]:
     found = []
     for device in selection.devices:
         fault = samples[device.uuid].fault
-        found.append(device_object(device, samples[device.uuid], "quarantined" if fault else "idle", fault, None))
+        state = DeviceState.QUARANTINED if fault else DeviceState.IDLE
+        found.append(dict(device_object(device, samples[device.uuid], state, fault, None)))
     return found
 
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Final, Literal, Protocol, Self, get_args
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +60,10 @@ class Launch:
         return cls(**{**data, **paths, "command": tuple(data["command"]), "cores": tuple(data["cores"])})
 
 
-PHASES = ("starting", "loading", "compiling", "training", "evaluating")
-"""What a trial can say that it is doing."""
+Phase = Literal["starting", "loading", "compiling", "training", "evaluating"]
+"""What a trial is doing."""
+
+PHASES: Final[tuple[Phase, ...]] = get_args(Phase)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ class Progress:
         step, steps: steps done, and steps in all.
         epoch, epochs: epochs begun, and epochs in all.
         metrics: metric names with finite numbers.
-        phase: what it is doing: one of `PHASES`.
+        phase: what it says that it is doing.
     """
 
     step: int | None = None
@@ -80,7 +82,7 @@ class Progress:
     epoch: int | None = None
     epochs: int | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
-    phase: str | None = None
+    phase: Phase | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
+from cnnbo.daemon.api.objects import DeviceObject
 from cnnbo.daemon.attempts import Pins
 from cnnbo.daemon.devices.base import Device, DeviceKind, HealthEvent, HealthKind, Sample
 from cnnbo.daemon.executors.base import ExitEvidence
@@ -356,7 +357,7 @@ async def test_evidence_is_journalled_with_the_end(tmp_path: Path) -> None:
     assert body == (3,)
 
 
-def shown(at: Scene, uuid: str = "fake-0") -> dict[str, object]:
+def shown(at: Scene, uuid: str = "fake-0") -> DeviceObject:
     return next(device for device in at.shell.device_objects() if device["uuid"] == uuid)
 
 

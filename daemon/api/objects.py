@@ -1,0 +1,418 @@
+"""What is told of boxes, devices, studies and trials: the objects of topics, responses and `--json`, key by key.
+
+Producers name these types for mypy alone, so that a daemon never imports this module; `schemas` makes of it what is
+published, with the text below each key as its description. DESIGN: times are RFC 3339 UTC, unknown is null, numbers are
+numbers with their unit in the name; keys are only ever added.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, with_config
+from typing_extensions import TypedDict  # pydantic can't read typing's own below Python 3.12
+
+from cnnbo.daemon.executors.base import Phase
+from cnnbo.scheduler.events import Reason
+from cnnbo.scheduler.fleet import DeviceState
+from cnnbo.scheduler.optimizers.base import Source
+from cnnbo.scheduler.space import Scalar
+from cnnbo.scheduler.spec import Direction
+from cnnbo.scheduler.study import StudyState
+from cnnbo.scheduler.trial import Failure, TrialState
+
+Time = Annotated[
+    str,
+    Field(
+        pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$",
+        json_schema_extra={"format": "date-time"},
+        examples=["2026-11-24T14:36:02.114Z"],
+    ),
+]
+"""RFC 3339 in UTC with milliseconds."""
+
+Count = Annotated[int, Field(ge=0)]
+Number = Annotated[int, Field(ge=1)]
+"""An id or the number of an attempt: they count from 1."""
+Amount = Annotated[float, Field(ge=0)]
+"""Something that can't be negative."""
+
+Outcome = Literal[
+    "complete", "cancelled", "diverged", "out_of_memory", "timeout", "crashed", "device_lost", "interrupted"
+]
+"""How an attempt ended: `complete`, `cancelled` or a failure class."""
+
+
+@with_config(ConfigDict(use_attribute_docstrings=True))
+class Told(TypedDict):
+    """Has its keys described by the text below each."""
+
+
+class EnvelopeKeys(Told):
+    """What every JSON object on a topic begins with."""
+
+    schema: str
+    """Name and number of the object's form; keys may be added to it, a breaking change counts up."""
+    ts: Time
+    """When the daemon published it; a copy that is sent again carries the same time."""
+    boot: str
+    """Identifies this life of the daemon; another one means that `seq` begins anew."""
+    seq: Number
+    """Rises with each message of a topic, and of all progress topics together; the same again is a copy."""
+
+
+class InfoObject(Told):
+    """The daemon behind the topics, told at each connection."""
+
+    version: str
+    """Version of cnnbo."""
+    node: str
+    """Name of the box, the level of the topics before this one."""
+    started: Time
+    """When the daemon started."""
+    devices: str
+    """A sentence for people about the devices it found; each device has its own topic."""
+
+
+class DeviceObject(Told):
+    """A device and what it is doing, told when something changes."""
+
+    uuid: str
+    """What identifies it for good: NVML's UUID, `cpu-0` for a CPU slot."""
+    index: Count
+    """Its number on this box; may change over a reboot."""
+    name: str
+    """The maker's name for it."""
+    state: DeviceState
+    """`idle`, `busy` with a trial, `foreign` (used by somebody else), `drained` by an operator, or `quarantined`."""
+    reason: str | None
+    """Why it is out of use, or gets no trial, as a sentence."""
+    since: Time | None
+    """When the daemon first saw it in this state."""
+    memory_used_mib: Amount | None
+    """Device memory in use by anybody, in MiB."""
+    memory_total_mib: Amount | None
+    """Device memory in all, in MiB."""
+    utilisation_percent: Annotated[float, Field(ge=0, le=100)] | None
+    """Share of the last moments in which it worked, in percent."""
+    temperature_c: float | None
+    """Degrees Celsius."""
+    power_w: Amount | None
+    """Watts drawn now."""
+    study: str | None
+    """Name of the study whose trial runs there."""
+    trial: Number | None
+    """Id of that trial."""
+    phase: Phase | None
+    """What that trial is doing."""
+
+
+class AttemptObject(Told):
+    """One run of a trial's command on one device."""
+
+    n: Number
+    """Number of the attempt."""
+    device: str
+    """UUID of the device."""
+    started: Time
+    """When it started."""
+    ended: Time | None
+    """When it ended; null while it runs."""
+    outcome: Outcome | None
+    """`complete`, `cancelled` or a failure class; null while it runs."""
+    resumed: bool
+    """Whether it went on from a checkpoint, as it said at its end."""
+    energy_j: Amount | None
+    """What its device used meanwhile, in joules; null while it runs and where it isn't measured."""
+
+
+class TrialObject(Told):
+    """One evaluation of one configuration, told when something changes."""
+
+    id: Number
+    """Counts from 1 within the study."""
+    state: TrialState
+    """`pending`, `running`, `complete`, `failed` or `cancelled`; a lost attempt leads back to `pending`."""
+    configuration: dict[str, Scalar]
+    """Parameters with their values."""
+    value: float | None
+    """The metric as reported; null unless `complete`."""
+    failure: Failure | None
+    """Why it failed; null unless `failed`."""
+    source: Source
+    """Where its point came from."""
+    duration_s: Amount | None
+    """Seconds of its last attempt; null while that runs."""
+    energy_j: Amount | None
+    """Joules of all its attempts, as far as they were measured."""
+    cost: Amount | None
+    """What its attempts have cost so far, in the unit of the study's `price_per_device_hour`; null without a price."""
+    attempts: list[AttemptObject]
+    """All attempts, oldest first."""
+    message: str | None
+    """A sentence about the end of its last attempt."""
+    note: str | None
+    """Why its point is a fallback of the optimizer."""
+    metrics: dict[str, float | None]
+    """Further figures that it reported with its end."""
+    resumed: bool
+    """Whether its last attempt went on from a checkpoint: then its seconds are not those of the whole training."""
+
+
+class BestObject(Told):
+    """The best completed trial."""
+
+    trial: Number
+    """Its id."""
+    value: float
+    """Its value."""
+    configuration: dict[str, Scalar]
+    """Its parameters with their values."""
+
+
+class InsightObject(Told):
+    """What the surrogate believed at its last ask, in the direction of the metric."""
+
+    relevance: dict[str, Annotated[float, Field(ge=0, le=1)]]
+    """The most relevant parameters, at most 20, with their shares; those of all parameters sum to 1."""
+    best_mean: float | None
+    """Value believed of the best configuration tried."""
+    best_sd: Amount | None
+    """Standard deviation of that belief, in units of the value."""
+    noise_sd: Amount | None
+    """By how much repeated trials of one configuration differ: a standard deviation, in units of the value."""
+    expected_improvement: Amount | None
+    """Gain over `best_mean` expected of the newest proposal if its trial finishes, in units of the value."""
+    feasible_probability: Annotated[float, Field(ge=0, le=1)] | None
+    """The chance that it finishes."""
+    expected_gain: Amount | None
+    """`expected_improvement` times `feasible_probability`, in units of the value."""
+    observations: Count | None
+    """How many observations the surrogate was fitted to."""
+    observed: Count | None
+    """How many there were."""
+    asks_below_noise: Count
+    """How many asks in a row had an `expected_gain` below `noise_sd`."""
+    stop_advised: bool
+    """Whether stopping is reasonable: five such asks in a row, while the study is running. Nothing acts on it."""
+
+
+class StudyObject(Told):
+    """How a study stands, told when something changes; under 8 KiB.
+
+    Figures that run with the clock are those of the last change.
+    """
+
+    name: str
+    """Its name, [a-z0-9-]{1,40}."""
+    state: StudyState
+    """`running`, `paused`, `finished`, `failed` or `cancelled`."""
+    reason: Reason | None
+    """Why it is in that state; null while nothing stopped it."""
+    archived: bool
+    """Whether it is hidden; an archived study has no topic."""
+    evaluations: Number
+    """How many trials are to be finished."""
+    finished: Count
+    """How many are: complete or failed."""
+    running: Count
+    """Trials that run now."""
+    failed: Count
+    """Trials that failed."""
+    cancelled: Count
+    """Trials that were cancelled."""
+    best: BestObject | None
+    """The best completed trial."""
+    best_trial: Number | None
+    """Its id once more, for readers of flat objects."""
+    best_value: float | None
+    """Its value once more."""
+    energy_kwh: Amount | None
+    """What the devices used for it, in kWh; null where it isn't measured."""
+    cost: Amount | None
+    """What it has cost so far, in the unit of `price_per_device_hour`."""
+    eta_s: Amount | None
+    """Seconds until the last evaluation, as far as can be told; 0 once it has ended."""
+    metric: str
+    """Name of the value."""
+    direction: Direction
+    """Which values are better."""
+    optimizer: str
+    """What proposes its points."""
+    model: str | None
+    """The built-in model; null for a command of one's own."""
+    seed: int
+    """Seed of the optimizer."""
+    space: list[str]
+    """Names of the parameters."""
+    owner: str | None
+    """Who submitted it."""
+    python: str | None
+    """The interpreter of a command's trials; null for a built-in model."""
+    started: Time
+    """When it was submitted."""
+    ended: Time | None
+    """When it ended."""
+    spent_s: Amount
+    """Seconds in which at least one of its trials ran."""
+    failures: dict[Failure, Number]
+    """How many trials failed, by class; only classes that occurred."""
+    insight: InsightObject | None
+    """What its surrogate believes; null before its first ask, and for `random` and `sobol` always."""
+
+
+class ShowObject(StudyObject):
+    """A study with all its trials: `cnnbo show NAME --json`."""
+
+    trials: list[TrialObject]
+    """Its trials by id."""
+
+
+class ProgressObject(Told):
+    """How far a running trial has come, at most once a second; null where the trial doesn't tell."""
+
+    trial: Number
+    """Its id."""
+    device: str
+    """UUID of its device."""
+    step: Count | None
+    """Steps done."""
+    steps: Count | None
+    """Steps in all."""
+    epoch: Count | None
+    """Epochs begun."""
+    epochs: Count | None
+    """Epochs in all."""
+    metrics: dict[str, float | None]
+    """Names with their newest figures."""
+
+
+StudyEventName = Literal[
+    "study_created", "study_running", "study_paused", "study_finished", "study_failed", "study_cancelled",
+    "study_archived", "study_deleted",
+]  # fmt: skip
+
+
+class StudyEvent(Told):
+    """Something happened to a study."""
+
+    event: StudyEventName
+    """What happened; `study_running` follows a `study_paused` or an end."""
+    study: str
+    """Name of the study."""
+    reason: Reason | None
+    """Why it ended or paused."""
+
+
+TrialEventName = Literal[
+    "trial_started", "trial_complete", "trial_failed", "trial_cancelled", "trial_interrupted", "trial_device_lost",
+    "trial_retried",
+]  # fmt: skip
+
+
+class TrialEvent(Told):
+    """An attempt at a trial began or ended, or the user withdrew what it came to."""
+
+    event: TrialEventName
+    """What happened; after `trial_interrupted` and `trial_device_lost` the trial waits for its next attempt."""
+    study: str
+    """Name of the study."""
+    trial: Number
+    """Id of the trial."""
+    attempt: Number
+    """Number of its last attempt."""
+    device: str
+    """UUID of the device of that attempt."""
+    value: float | None
+    """The metric as reported; null unless complete."""
+    failure: Failure | None
+    """Why the trial failed; null unless it did."""
+    message: str | None
+    """A sentence about the end of the attempt."""
+    source: Source
+    """Where its point came from."""
+    note: str | None
+    """Why its point is a fallback of the optimizer."""
+    duration_s: Amount | None
+    """Seconds of the attempt; null while it runs."""
+    best_trial: Number | None
+    """Id of the best completed trial of the study from now on."""
+    best_value: float | None
+    """Its value."""
+    configuration: dict[str, Scalar]
+    """Parameters of the trial with their values."""
+
+
+class DeviceEvent(Told):
+    """A device went out of use, or came back."""
+
+    event: Literal["device_quarantined", "device_drained", "device_returned"]
+    """What happened."""
+    device: str
+    """UUID of the device."""
+    reason: str | None
+    """Why, as a sentence."""
+    xid: int | None
+    """NVIDIA's number of the error that quarantined it."""
+
+
+EventObject = StudyEvent | TrialEvent | DeviceEvent
+"""One entry of the event topic."""
+
+
+class DaemonObject(Told):
+    """The daemon that answers."""
+
+    version: str
+    """Version of cnnbo."""
+    pid: Number
+    """Its process id."""
+    boot: str
+    """Identifies this life of it."""
+    started: Time
+    """When it started."""
+    state: str
+    """Its state folder."""
+    devices_note: str
+    """A sentence about the devices it found."""
+    mqtt_reason: str | None
+    """Why there is no broker at the moment."""
+
+
+class FactsObject(Told):
+    """What a daemon says of itself."""
+
+    daemon: DaemonObject | None
+    """The daemon that answers; null where none does."""
+    mqtt: str | None
+    """Where its news are, `mqtt://host:port`; null without a broker."""
+
+
+class StatusObject(FactsObject):
+    """The daemon, its devices and studies: `cnnbo status --json`."""
+
+    devices: list[DeviceObject]
+    """The devices by index."""
+    studies: list[StudyObject]
+    """The studies that aren't archived, oldest first."""
+
+
+SubmitOutcome = Literal["created", "resumed", "going on", "finished"]
+
+
+class SubmittedObject(ShowObject):
+    """A study after `submit`."""
+
+    outcome: SubmitOutcome
+    """Whether it was begun, resumed after a pause, was running already, or has ended."""
+
+
+class ResponseObject(Told):
+    """The answer to a request."""
+
+    transaction: str | int | None
+    """That of the request."""
+    status: Literal["ok", "error"]
+    """Whether the request was carried out."""
+    data: dict[str, object] | None
+    """What was asked for, or how things stand now."""
+    error: str | None
+    """What is wrong and what to do, in a sentence; null if nothing is."""
