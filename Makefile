@@ -2,6 +2,7 @@
 # make check    the same without the tests
 # make fuzz     the property tests alone with many new examples, for an hour or so by hand
 # make nemesis  rounds of faults against the real daemon (docs/nemesis.md); ROUNDS=200 and SEED=17 say how many, and from where
+# make api      writes docs/schemas, docs/asyncapi.yaml and the tables of docs/mqtt.md anew, from daemon/api/
 # make demo     a whole study of a small ConvNet on two CPU slots, in less than five minutes
 # make .venv    the virtual environment that the others use; made by them where it is missing
 # make clean    removes what the targets above left behind, but for .venv and data/
@@ -11,7 +12,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := test
-.PHONY: .venv check test fuzz nemesis demo clean
+.PHONY: .venv check test fuzz nemesis api demo clean
 
 # What is installed beside the thin base.
 EXTRAS ?= bo,svhn,dev
@@ -49,6 +50,9 @@ SEED ?= 1001
 
 nemesis: .venv
 	$(BIN)/python -m tests.nemesis.run --rounds $(ROUNDS) --seed $(SEED)
+
+api: .venv
+	$(BIN)/python -m cnnbo.daemon.api.generate
 
 data/digits: | .venv
 	$(BIN)/cnnbo data synth $@

@@ -60,7 +60,7 @@ class EnvelopeKeys(Told):
 
 
 class InfoObject(Told):
-    """The daemon behind the topics, told at each connection."""
+    """The daemon behind the topics."""
 
     version: str
     """Version of cnnbo."""
@@ -73,7 +73,7 @@ class InfoObject(Told):
 
 
 class DeviceObject(Told):
-    """A device and what it is doing, told when something changes."""
+    """A device and what it is doing."""
 
     uuid: str
     """What identifies it for good: NVML's UUID, `cpu-0` for a CPU slot."""
@@ -125,7 +125,7 @@ class AttemptObject(Told):
 
 
 class TrialObject(Told):
-    """One evaluation of one configuration, told when something changes."""
+    """One evaluation of one configuration."""
 
     id: Number
     """Counts from 1 within the study."""
@@ -196,7 +196,7 @@ class InsightObject(Told):
 
 
 class StudyObject(Told):
-    """How a study stands, told when something changes; under 8 KiB.
+    """How a study stands.
 
     Figures that run with the clock are those of the last change.
     """
@@ -267,7 +267,7 @@ class ShowObject(StudyObject):
 
 
 class ProgressObject(Told):
-    """How far a running trial has come, at most once a second; null where the trial doesn't tell."""
+    """How far a running trial has come; null where the trial doesn't tell."""
 
     trial: Number
     """Its id."""
@@ -403,6 +403,17 @@ class SubmittedObject(ShowObject):
 
     outcome: SubmitOutcome
     """Whether it was begun, resumed after a pause, was running already, or has ended."""
+
+
+class LimitObject(Told):
+    """The limit of the box; with `study`, that study."""
+
+    limit: Count | None
+    """How many devices are used at a time; null for all of them."""
+
+
+class NothingObject(Told):
+    """An object without keys."""
 
 
 class ResponseObject(Told):
