@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from cnnbo.daemon.sinks.base import Delivery, Message
+from cnnbo.daemon.sinks.base import Message
 
 _TOPIC_LIMIT = 1024
 PAYLOAD_LIMIT = 256 * 1024
@@ -18,7 +18,10 @@ def timestamp() -> str:
 
 
 class Envelope:
-    """Turns messages into payloads; `seq` rises per topic.
+    """Turns messages into payloads.
+
+    One `seq` counts the messages of all topics: it rises on each, also on one that was cleared and is there again, and
+    topics that come and go leave nothing behind.
 
     Args:
         boot: identifies this life of the daemon.
@@ -26,10 +29,14 @@ class Envelope:
 
     def __init__(self, boot: str) -> None:
         self._boot = boot
-        self._seqs: dict[str, int] = {}
+        self._seq = 0
 
-    def seal(self, message: Message) -> bytes:
+    def seal(self, message: Message, seq: int | None = None) -> bytes:
         """The payload of a message; empty for one that clears its topic.
+
+        Args:
+            message: what is told.
+            seq: its number where that is given from outside, as the journal gives one to each event.
 
         Raises:
             TypeError, ValueError: it can't be published: no JSON data, no topic, or longer than brokers take.
@@ -40,18 +47,15 @@ class Envelope:
             raise ValueError("the topic is too long")
         if message.body is None:
             return b""
-        envelope = {"schema": message.schema, "ts": timestamp(), "boot": self._boot, "seq": self._next_seq(message)}
+        if seq is None:
+            self._seq += 1
+            seq = self._seq
+        envelope = {"schema": message.schema, "ts": timestamp(), "boot": self._boot, "seq": seq}
         body = _finite({**envelope, **message.body})
         payload = json.dumps(body, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
         if len(payload) > PAYLOAD_LIMIT:
             raise ValueError(f"{len(payload)} bytes are more than brokers take")
         return payload
-
-    def _next_seq(self, message: Message) -> int:
-        # Progress topics come and go with every trial: one number for all of them rises on each, and never piles up.
-        key = "progress" if message.delivery is Delivery.PROGRESS else message.topic
-        self._seqs[key] = self._seqs.get(key, 0) + 1
-        return self._seqs[key]
 
 
 def _finite(value: object) -> object:

@@ -18,6 +18,9 @@ from typing import ParamSpec, TypeVar
 
 from cnnbo.daemon.board import Activity
 from cnnbo.daemon.messages import rfc3339
+from cnnbo.daemon.outbox import SCHEMA as OUTBOX_SCHEMA
+from cnnbo.daemon.outbox import Outbox
+from cnnbo.daemon.sinks.base import Message, StoredEvent
 from cnnbo.scheduler.codec import FORMAT_VERSION, decode_device_event, decode_event, encode_event
 from cnnbo.scheduler.errors import CnnboError, ConfigurationError
 from cnnbo.scheduler.events import DeviceEvent, Event
@@ -286,15 +289,23 @@ def too_full(state: Path) -> str:
 class Journal:
     """The one writer of a state folder's journal; its methods run in its thread and are awaited.
 
+    Events that follow from what is journalled (`news`) are kept in the same transaction until they are acknowledged:
+    it is the `EventStore` of the sink that needs one.
+
+    Args:
+        state: the state folder.
+        boot: identifies this life of the daemon in the events kept; None keeps none.
+
     Attributes:
         is_full: whether the disk was full and the reserve had to be used; no new trial should start until it's back.
     """
 
-    def __init__(self, state: Path) -> None:
+    def __init__(self, state: Path, boot: str | None = None) -> None:
         self._path = state / JOURNAL_NAME
         self._reserve = state / RESERVE_NAME
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
         self._connection: sqlite3.Connection | None = None
+        self._outbox = Outbox(boot)
         self.is_full = False
 
     @property
@@ -333,7 +344,7 @@ class Journal:
             self._connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
             self._create_schema()
             _check_format(self._connection, self._path)
-            self._db.executescript(_DEVICE_SCHEMA)
+            self._db.executescript(_DEVICE_SCHEMA + OUTBOX_SCHEMA)
             self._db.execute(_END_ACTIVITIES)
             self._path.chmod(0o600)  # it holds callers' environments
             self._restore_reserve()
@@ -354,25 +365,36 @@ class Journal:
         assert self._connection is not None, "the journal is not open"
         return self._connection
 
-    async def create(self, event: Event, study: Study) -> int:
-        """Journal the first event of a new study; returns its key."""
-        return await self._in_thread(self._write, lambda: self._insert_study(event, study))
+    async def create(self, event: Event, study: Study, news: Sequence[Message] = ()) -> int:
+        """Journal the first event of a new study, with the news of it; returns its key."""
 
-    async def append(self, key: int, event: Event, before: Study, after: Study) -> None:
-        """Journal an event, and what the study became by it, in one transaction.
+        def insert() -> int:
+            self._outbox.add(self._db, news)
+            return self._insert_study(event, study)
+
+        return await self._in_thread(self._write, insert)
+
+    async def append(self, key: int, event: Event, before: Study, after: Study, news: Sequence[Message] = ()) -> None:
+        """Journal an event, what the study became by it, and the news of it, in one transaction.
 
         Raises:
             JournalFullError: no space is left, even with the reserve freed.
         """
         known = {trial.id: trial for trial in before.trials}
         changed = [trial for trial in after.trials if known.get(trial.id) is not trial]
-        await self._in_thread(self._write, lambda: self._insert_event(key, event, after, changed))
 
-    async def delete(self, key: int, at: float) -> None:
-        """Free the name of a study; its events stay for the record."""
+        def insert() -> None:
+            self._insert_event(key, event, after, changed)
+            self._outbox.add(self._db, news)
+
+        await self._in_thread(self._write, insert)
+
+    async def delete(self, key: int, at: float, news: Sequence[Message] = ()) -> None:
+        """Free the name of a study, and keep the news of that; its events stay for the record."""
 
         def mark() -> None:
             self._db.execute("UPDATE study SET deleted = ? WHERE id = ?", (rfc3339(at), key))
+            self._outbox.add(self._db, news)
 
         await self._in_thread(self._write, mark)
 
@@ -400,8 +422,8 @@ class Journal:
 
         return await self._in_thread(read)
 
-    async def append_device(self, event: DeviceEvent) -> None:
-        """Journal an event of a device.
+    async def append_device(self, event: DeviceEvent, news: Sequence[Message] = ()) -> None:
+        """Journal an event of a device, with the news of it.
 
         Raises:
             JournalFullError: no space is left, even with the reserve freed.
@@ -410,6 +432,7 @@ class Journal:
 
         def insert() -> None:
             self._db.execute("INSERT INTO device_event (device, at, type, format, body) VALUES (?, ?, ?, ?, ?)", row)
+            self._outbox.add(self._db, news)
 
         await self._in_thread(self._write, insert)
 
@@ -428,10 +451,44 @@ class Journal:
 
         await self._in_thread(self._write, insert)
 
+    async def waiting_events(self, limit: int) -> list[StoredEvent]:
+        """See `EventStore`; none where they can't be read, which is logged."""
+
+        def read() -> list[StoredEvent]:
+            try:
+                return self._outbox.waiting(self._db, limit)
+            except sqlite3.OperationalError as error:  # a disk that is full or fails; news is not worth a daemon
+                log.error("%s: events can't be read, and wait: %s", self._path, error)
+                return []
+
+        return await self._in_thread(read)
+
+    def acknowledge_events(self, seq: int) -> None:
+        """See `EventStore`. The rows go with the next transaction: a commit for each event's sake would cost too much.
+
+        Those that are still there when the daemon is killed are told again.
+        """
+        self._outbox.acknowledge(seq)
+
+    async def keep_no_events(self) -> None:
+        """Nobody will be told in this life of the daemon: no event is kept from now on, nor those of this life."""
+
+        def close() -> None:
+            self._outbox.close()
+            self._try_to_transact(lambda: self._outbox.take_back(self._db))
+
+        await self._in_thread(close)
+
+    @property
+    def dropped_events(self) -> int:
+        """How many events were dropped in this life of the daemon because too many waited for the broker."""
+        return self._outbox.dropped
+
     async def look_at_disk(self) -> None:
         """Set `is_full` by the space there is: the reserve must stand, and as much again be free for trials' files."""
         was_full = self.is_full
         await self._in_thread(self._restore_reserve)
+        await self._in_thread(self._try_to_transact)  # acknowledged events go, though nothing else is to be written
         if self.is_full and not was_full:
             log.error("%s: the disk is almost full; no new trial starts until there is space.", self._path.parent)
         if was_full and not self.is_full:
@@ -444,6 +501,8 @@ class Journal:
 
     def _close(self) -> None:
         if self._connection is not None:
+            if self._outbox.acknowledged:  # the last news of an orderly stop
+                self._try_to_transact()
             self._connection.close()
 
     # -- in the thread ------------------------------------------------------------------------------------------------
@@ -470,6 +529,7 @@ class Journal:
     def _transact(self, work: Callable[[], T]) -> T:
         self._db.execute("BEGIN IMMEDIATE")
         try:
+            dropped = self._outbox.tidy(self._db)
             result = work()
             self._db.execute("COMMIT")
         except BaseException:
@@ -477,7 +537,13 @@ class Journal:
             with suppress(sqlite3.OperationalError):
                 self._db.execute("ROLLBACK")
             raise
+        self._outbox.note_dropped(dropped)
         return result
+
+    def _try_to_transact(self, work: Callable[[], None] = lambda: None) -> None:
+        """Tidy up in a transaction; on a disk without space, or one that fails, that is not worth the reserve."""
+        with suppress(sqlite3.Error):
+            self._transact(work)
 
     def _restore_reserve(self) -> None:
         """Set the reserve aside, with real blocks: a sparse file would hold nothing."""

@@ -101,7 +101,8 @@ async def running_daemon(settings: Settings, devices: str) -> AsyncIterator[Daem
     failure: Exception | None = None
     async with AsyncExitStack() as stack:
         stack.enter_context(_state_lock(settings.state))
-        journal = Journal(settings.state)
+        boot = secrets.token_hex(4)
+        journal = Journal(settings.state, boot if settings.mqtt.enabled else None)
         stack.push_async_callback(journal.close)
         stored = await journal.open()
         if journal.is_full:
@@ -129,8 +130,8 @@ async def running_daemon(settings: Settings, devices: str) -> AsyncIterator[Daem
         )
         shell.take_devices(selection.devices)
         await reader.read(shell, journal)
-        daemon = Daemon(settings.state, selection.note, secrets.token_hex(4), time.time())
-        control = ControlServer(settings.state, Handler(shell, lambda: _facts(daemon), time.time), follow)
+        daemon = Daemon(settings.state, selection.note, boot, time.time())
+        control = ControlServer(settings.state, Handler(shell, lambda: _facts(daemon, journal), time.time), follow)
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(shell.run(stored), name="inbox"),
@@ -140,7 +141,7 @@ async def running_daemon(settings: Settings, devices: str) -> AsyncIterator[Daem
                 group.create_task(_tidy(settings.state), name="tidy"),
             ]
             if settings.mqtt.enabled:
-                tasks.append(group.create_task(_mqtt(settings, daemon, shell), name="mqtt"))
+                tasks.append(group.create_task(_mqtt(settings, daemon, shell, journal), name="mqtt"))
             async with control.listening():
                 try:
                     yield daemon
@@ -176,7 +177,7 @@ async def _stop_trials(shell: Shell, daemon: Daemon, grace_s: float) -> None:
     return None
 
 
-def _facts(daemon: Daemon) -> "FactsObject":
+def _facts(daemon: Daemon, journal: Journal) -> "FactsObject":
     about: DaemonObject = {
         "version": __version__,
         "pid": os.getpid(),
@@ -185,11 +186,12 @@ def _facts(daemon: Daemon) -> "FactsObject":
         "state": str(daemon.state),
         "devices_note": daemon.note,
         "mqtt_reason": daemon.mqtt_reason,
+        "mqtt_dropped_events": journal.dropped_events,
     }
     return {"daemon": about, "mqtt": daemon.mqtt_url}
 
 
-async def _mqtt(settings: Settings, daemon: Daemon, shell: Shell) -> None:
+async def _mqtt(settings: Settings, daemon: Daemon, shell: Shell, journal: Journal) -> None:
     """Publish the news, through the broker of the settings or one of our own."""
     # Imported here: the libraries cost a third of the start.
     from cnnbo.daemon.broker import EmbeddedBroker
@@ -202,13 +204,16 @@ async def _mqtt(settings: Settings, daemon: Daemon, shell: Shell) -> None:
             broker = await stack.enter_async_context(EmbeddedBroker(settings.state, settings.mqtt.port))
             url, daemon.mqtt_reason = broker.url, broker.reason
         if url is None:
+            await journal.keep_no_events()
             await asyncio.Event().wait()  # the reason is in `status`; training goes on without news
             return
 
         def on_state(is_connected: bool, reason: str | None) -> None:
             daemon.mqtt_reason = None if is_connected else reason
 
-        sink = MqttSink(url, settings.node, boot=daemon.boot, base=settings.mqtt.base, on_state=on_state)
+        sink = MqttSink(
+            url, settings.node, boot=daemon.boot, events=journal, base=settings.mqtt.base, on_state=on_state
+        )
         daemon.mqtt_url = str(BrokerAddress.parse(url))  # without the password
         sink.publish(_info(settings, daemon))
         shell.add_sink(sink)

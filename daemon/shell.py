@@ -294,11 +294,12 @@ class Shell:
         # `handle` runs on a copy, so that the rows that follow from the event are in its transaction.
         after = before.copy()
         commands = after.handle(event)
-        await self._journalled(lambda: self._journal.append(entry.key, event, before, after))
+        told = news(before, after, event)
+        await self._journalled(lambda: self._journal.append(entry.key, event, before, after, told))
         entry.study = after
         if before.state is not StudyState.RUNNING and after.state is StudyState.RUNNING:
             self._begin(after)
-        self._tell(before, after, event)
+        self._tell(told)
         for command in commands:
             self._carry_out(after, command)
 
@@ -307,12 +308,12 @@ class Shell:
         if study.name in self._entries:
             raise RequestError(f"study {study.name} exists already.")
         await asyncio.to_thread(_set_aside, study_dir(self._pins.state, study.name), event.at)
-        key = await self._journal.create(event, study)
+        created = messages.event_message({"event": "study_created", "study": study.name, "reason": None})
+        told = [created, *messages.retained(study, study.trials, event.at)]
+        key = await self._journal.create(event, study, told)
         self._entries[study.name] = Entry(key, study)
         self._begin(study)
-        self._publish(messages.event_message({"event": "study_created", "study": study.name, "reason": None}))
-        for message in messages.retained(study, study.trials, event.at):
-            self._publish(message)
+        self._tell(told)
 
     def _begin(self, study: Study) -> None:
         """A study starts to run: load what proposes its points, and look at the devices anew."""
@@ -443,10 +444,10 @@ class Shell:
         if isinstance(event, DeviceQuarantined) and self._fleet.is_quarantined(event.device):
             return  # each reading says so anew until the first one is journalled
         self._fleet.check(event)
-        await self._journalled(lambda: self._journal.append_device(event))
+        told = [device_news(event)]
+        await self._journalled(lambda: self._journal.append_device(event, told))
         self._fleet.handle(event)
-        self._publish(device_news(event))
-        self._publish_devices()
+        self._tell(told)
         if isinstance(event, DeviceQuarantined) and (occupant := self._occupants.get(event.device)):
             self._attempts.condemn(
                 self._attempt_key(occupant.study, occupant.trial),
@@ -566,12 +567,14 @@ class Shell:
             )
         if not study.state.is_ended:
             raise RequestError(f"study {name} is {study.state}; end it first: cnnbo cancel {name}")
-        await self._journal.delete(self._entries[name].key, self._now())
+        told = [
+            *messages.cleared(study),
+            messages.event_message({"event": "study_deleted", "study": name, "reason": None}),
+        ]
+        await self._journal.delete(self._entries[name].key, self._now(), told)
         del self._entries[name]
         await asyncio.to_thread(shutil.rmtree, study_dir(self._pins.state, name), ignore_errors=True)
-        for message in messages.cleared(study):
-            self._publish(message)
-        self._publish(messages.event_message({"event": "study_deleted", "study": name, "reason": None}))
+        self._tell(told)
 
     async def book_time(self) -> None:
         """Book the time that studies with a wall-clock budget are running, until cancelled."""
@@ -623,9 +626,9 @@ class Shell:
                 await self._journal.save_activities(activities)
                 self._board.forget_saved(len(activities))
 
-    def _tell(self, before: Study, after: Study, event: Event) -> None:
-        """Tell what an event changed."""
-        for message in news(before, after, event):
+    def _tell(self, told: Iterable[Message]) -> None:
+        """Tell what an event changed, once it is journalled."""
+        for message in told:
             self._publish(message)
         self._publish_devices()
 

@@ -29,8 +29,9 @@ def status(state: options.State = None, json: options.Json = False) -> None:
 
 
 def _mqtt(facts: dict[str, Any]) -> str:
-    reason = facts["daemon"]["mqtt_reason"]
-    return f"{facts['mqtt'] or 'off'}{f' ({reason})' if reason else ''}"
+    reason, dropped = facts["daemon"]["mqtt_reason"], facts["daemon"].get("mqtt_dropped_events")
+    remarks = "; ".join([*([reason] if reason else []), *([f"{dropped} events dropped"] if dropped else [])])
+    return f"{facts['mqtt'] or 'off'}{f' ({remarks})' if remarks else ''}"
 
 
 def _print_devices(devices: list[dict[str, Any]]) -> None:

@@ -375,6 +375,8 @@ class DaemonObject(Told):
     """A sentence about the devices it found."""
     mqtt_reason: str | None
     """Why there is no broker at the moment."""
+    mqtt_dropped_events: Count
+    """Events that this life of the daemon dropped because too many waited for the broker."""
 
 
 class FactsObject(Told):

@@ -11,7 +11,9 @@ class Delivery(StrEnum):
 
     STATE = "state"  # retained; only the newest of a topic matters
     PROGRESS = "progress"  # may be dropped
-    EVENT = "event"  # should arrive
+    EVENT = (
+        "event"  # arrives at least once, also after an outage or the daemon's death; waits in the journal until then
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,31 @@ class Message:
     body: Mapping[str, object] | None
     schema: str
     delivery: Delivery
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """An event that waits on disk, as it is to be sent.
+
+    Attributes:
+        seq: its number; rises with time, over the lives of the daemon.
+        topic: below `<base>/v1/<node>/`.
+        payload: the body in its envelope.
+    """
+
+    seq: int
+    topic: str
+    payload: bytes
+
+
+class EventStore(Protocol):
+    """Where events wait until somebody who acknowledges them has them."""
+
+    async def waiting_events(self, limit: int) -> list[StoredEvent]:
+        """The oldest events that were not acknowledged, at most `limit` of them, oldest first."""
+
+    def acknowledge_events(self, seq: int) -> None:
+        """This event and all before it have arrived and need not be kept; returns at once."""
 
 
 class Sink(Protocol):

@@ -1,7 +1,8 @@
 """Tells an MQTT broker, whatever state the broker is in.
 
-The journal on disk is the truth and MQTT is the news, so everything here may be lost and told again: retained topics
-are published anew at every connection, progress is thinned out, and events wait in a queue of limited length.
+The journal on disk is the truth and MQTT is the news. Retained topics are published anew at every connection, and those
+that the broker kept of what is no more are cleared; progress is thinned out; events wait on disk until the broker has
+acknowledged them.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ import aiomqtt
 
 from cnnbo.daemon.envelope import Envelope
 from cnnbo.daemon.mqtt import BrokerAddress, Failure, connected, reason_of
-from cnnbo.daemon.sinks.base import Delivery, Message
+from cnnbo.daemon.sinks.base import Delivery, EventStore, Message, StoredEvent
 from cnnbo.daemon.tasks import end_tasks
 from cnnbo.scheduler.errors import ConfigurationError
 
@@ -26,15 +27,21 @@ _log = logging.getLogger(__name__)
 _LEAVE_S = 1.0  # for the tasks of a connection that may be dead
 _FAREWELL_S = 2.0  # for the last news and "offline" when the daemon stops
 _BATCH = 16  # publishes under way at once; paho's own limit is 20
-_EVENT_LIMIT = 1000
 _PROGRESS_LIMIT = 1000
+# Messages that came and were not looked at: at each connection all that the broker retains comes in one flood. What
+# doesn't fit is lost, and an orphan among it is found at the next connection.
+_INCOMING_LIMIT = 20_000
+_RETAINED_TOPICS = ("study/+", "study/+/trial/+", "device/+")  # that come and go
 
 
 @dataclass(frozen=True, slots=True)
 class _Packet:
+    """One publish; `seq` is the number of an event."""
+
     topic: str
     payload: bytes
     delivery: Delivery
+    seq: int = 0
 
     @property
     def qos(self) -> int:
@@ -45,38 +52,49 @@ class _Packet:
         return self.delivery is Delivery.STATE
 
 
-class Outbox:
-    """What is still to be sent, bounded whatever happens; no I/O and no clock.
+class SendQueue:
+    """What is to be sent next, bounded whatever happens; no I/O and no clock.
 
-    State coalesces: of each topic only the newest payload is kept, for as long as the topic exists. Progress
-    coalesces too and is handed out once an interval. Events queue; beyond the limit the oldest goes and is counted.
-
-    Attributes:
-        dropped_events: how many events were lost since the last `take_dropped`.
+    State coalesces: of each topic only the newest payload is kept, for as long as the topic exists, so there are as
+    many as there are devices, studies that aren't archived, and trials of those. Progress coalesces too and is handed
+    out once an interval. Of the events on disk it holds the few that are sent next.
     """
 
-    def __init__(self, progress_interval_s: float = 1.0, event_limit: int = _EVENT_LIMIT) -> None:
+    def __init__(self, progress_interval_s: float = 1.0) -> None:
         self._interval_s = progress_interval_s
-        self._event_limit = event_limit
         self._retained: dict[str, bytes] = {}  # b"" until a cleared topic is known to be cleared at the broker too
         self._unsent: dict[str, None] = {}  # topics of _retained, oldest change first; a dict is an ordered set
         self._events: deque[_Packet] = deque()
         self._progress: dict[str, bytes] = {}
         self._progress_sent: dict[str, float] = {}  # when; forgotten after an interval
-        self.dropped_events = 0
 
-    def put(self, topic: str, payload: bytes, delivery: Delivery) -> None:
-        """Take a payload; b"" clears a retained topic."""
-        if delivery is Delivery.STATE:
-            self._retained[topic] = payload
-            self._unsent[topic] = None
-        elif delivery is Delivery.EVENT:
-            self._events.append(_Packet(topic, payload, delivery))
-            self._trim_events()
-        else:
-            self._progress[topic] = payload
-            while len(self._progress) > _PROGRESS_LIMIT:
-                del self._progress[next(iter(self._progress))]
+    def put_state(self, topic: str, payload: bytes) -> None:
+        """Take the newest state of a topic; b"" clears it."""
+        self._retained[topic] = payload
+        self._unsent[topic] = None
+
+    def put_progress(self, topic: str, payload: bytes) -> None:
+        """Take the newest progress of a topic."""
+        self._progress[topic] = payload
+        while len(self._progress) > _PROGRESS_LIMIT:
+            del self._progress[next(iter(self._progress))]
+
+    def put_events(self, prefix: str, events: Iterable[StoredEvent]) -> None:
+        """Take the next events from the disk; their topics are below the prefix."""
+        self._events.extend(_Packet(f"{prefix}/{e.topic}", e.payload, Delivery.EVENT, e.seq) for e in events)
+
+    @property
+    def wants_events(self) -> bool:
+        """Whether it is the turn of the next events: they come after the states that they led to."""
+        return not self._unsent and not self._events
+
+    def forget_events(self) -> None:
+        """Drop the events: those that were not acknowledged are on disk."""
+        self._events.clear()
+
+    def has_state(self, topic: str) -> bool:
+        """Whether a retained topic should stand."""
+        return bool(self._retained.get(topic))
 
     def renew(self) -> None:
         """Make every retained topic due again: the broker may have forgotten all of them. Old progress is dropped."""
@@ -84,10 +102,7 @@ class Outbox:
         self._unsent = dict.fromkeys(self._retained)
 
     def take(self, now: float) -> list[_Packet]:
-        """Up to a batch of what is due at `now` (monotonic seconds): state first, then events, then progress.
-
-        Everything taken is handed back with `sent` or `failed`.
-        """
+        """Up to a batch of what is due at `now` (monotonic seconds): state first, then events, then progress."""
         batch = [_Packet(t, self._retained[t], Delivery.STATE) for t in list(self._unsent)[:_BATCH]]
         for packet in batch:
             del self._unsent[packet.topic]
@@ -115,21 +130,6 @@ class Outbox:
             if packet.is_retained and not packet.payload and not self._retained.get(packet.topic, b"new"):
                 del self._retained[packet.topic]
 
-    def failed(self, packets: Iterable[_Packet]) -> None:
-        """They may not have arrived: events queue again (at least once), state is renewed anyway, progress is lost."""
-        self._events.extendleft(p for p in reversed(list(packets)) if p.delivery is Delivery.EVENT)
-        self._trim_events()
-
-    def _trim_events(self) -> None:
-        while len(self._events) > self._event_limit:
-            self._events.popleft()
-            self.dropped_events += 1
-
-    def take_dropped(self) -> int:
-        """How many events were dropped since the last call."""
-        dropped, self.dropped_events = self.dropped_events, 0
-        return dropped
-
 
 class MqttSink:
     """Publishes below `<base>/v1/<node>/`, and keeps `availability` there at `online` or `offline`.
@@ -137,10 +137,14 @@ class MqttSink:
     Every JSON object begins with `schema`, `ts` (when it was published here), `boot` and `seq`, which rises per topic;
     a copy sent again after a reconnect carries the same ones. `publish` is for the event loop's thread.
 
+    The topics of studies, trials and devices are this sink's alone: what the broker retains there at a connection and
+    was not published here is cleared. It may be of a study that was deleted just before a former life was killed.
+
     Args:
         url: `mqtt[s]://[user:password@]host[:port]`.
         node: this box's name in the topics; no slash, `+` or `#`.
         boot: identifies this life of the daemon.
+        events: where events wait; those published here only say that there are new ones.
         base: first level or levels of every topic.
         on_state: told (True, None) at each connection and (False, why) when it is lost or can't be had, once a change.
         keepalive_s: the broker declares us dead after 1.5 times this; also how soon we notice that it is.
@@ -158,6 +162,7 @@ class MqttSink:
         node: str,
         *,
         boot: str,
+        events: EventStore,
         base: str = "cnnbo",
         on_state: Callable[[bool, str | None], None] | None = None,
         keepalive_s: int = 30,
@@ -171,11 +176,13 @@ class MqttSink:
         # its keep-alive runs out, when its will would call us offline.
         self._identifier = f"cnnbo-{node}-{boot}"
         self._envelope = Envelope(boot)
+        self._events = events
+        self._are_events_due = True
         self._on_state = on_state or (lambda is_connected, reason: None)
         self._keepalive_s = keepalive_s
         self._reply_s = reply_s
         self._retry_s = retry_s
-        self._outbox = Outbox(progress_interval_s)
+        self._queue = SendQueue(progress_interval_s)
         self._wake = asyncio.Event()
         self._is_connected: bool | None = None  # None before the first attempt
 
@@ -188,13 +195,18 @@ class MqttSink:
         """Take a message for delivery; returns at once and never raises. What can't be sent is logged and dropped."""
         if message.delivery is Delivery.PROGRESS and not self._is_connected:
             return  # by the time there is a broker it is old
+        if message.delivery is Delivery.EVENT:
+            self._are_events_due = True
+            self._wake.set()
+            return
         try:
             payload = self._envelope.seal(message)
         except (TypeError, ValueError) as error:
             # As ASCII: a topic that can't be encoded must not trip whoever writes the log.
             _log.error("message for %s dropped: %s", ascii(message.topic), error)
             return
-        self._outbox.put(f"{self._prefix}/{message.topic}", payload, message.delivery)
+        put = self._queue.put_state if message.delivery is Delivery.STATE else self._queue.put_progress
+        put(f"{self._prefix}/{message.topic}", payload)
         self._wake.set()
 
     async def run(self) -> None:
@@ -227,7 +239,7 @@ class MqttSink:
         async with connected(self._new_client()) as client:
             # No TaskGroup, which cancels its tasks but once: aiomqtt's waits may drop a cancellation, see `end_tasks`.
             tasks = (
-                asyncio.create_task(self._guard_availability(client), name="mqtt-availability"),
+                asyncio.create_task(self._watch(client), name="mqtt-watch"),
                 asyncio.create_task(self._deliver(client), name="mqtt-delivery"),
             )
             try:
@@ -244,51 +256,73 @@ class MqttSink:
 
     def _new_client(self) -> aiomqtt.Client:
         will = aiomqtt.Will(self.availability_topic, b"offline", qos=1, retain=True)
-        return self._address.client(self._identifier, will=will, keepalive_s=self._keepalive_s, reply_s=self._reply_s)
+        return self._address.client(
+            self._identifier,
+            will=will,
+            keepalive_s=self._keepalive_s,
+            reply_s=self._reply_s,
+            queue_limit=_INCOMING_LIMIT,
+        )
 
     async def _say(self, client: aiomqtt.Client, availability: bytes) -> None:
         await client.publish(self.availability_topic, availability, qos=1, retain=True)
 
-    async def _guard_availability(self, client: aiomqtt.Client) -> None:
-        """Contradict a late `offline`, the will of a former life of this node.
+    async def _watch(self, client: aiomqtt.Client) -> None:
+        """Contradict a late `offline`, the will of a former life of this node, and clear topics that nobody keeps.
 
         Also notices a lost connection, which nothing else in aiomqtt does at once: it has to listen from the start.
         """
         async for message in client.messages:
-            if message.payload != b"online":
-                await self._say(client, b"online")
+            topic = message.topic.value
+            if topic == self.availability_topic:
+                if message.payload != b"online":
+                    await self._say(client, b"online")
+            elif message.retain and message.payload and not self._queue.has_state(topic):
+                _log.info("%s was retained by the broker and is no more; cleared", ascii(topic))
+                self._queue.put_state(topic, b"")
+                self._wake.set()
 
     async def _deliver(self, client: aiomqtt.Client) -> None:
         await self._say(client, b"online")
-        await client.subscribe(self.availability_topic, qos=1)
-        self._outbox.renew()
+        await client.subscribe([(self.availability_topic, 1), *((f"{self._prefix}/{t}", 0) for t in _RETAINED_TOPICS)])
+        self._queue.renew()
+        self._renew_events()
         self._tell(True, None)
-        if dropped := self._outbox.take_dropped():
-            _log.warning("%d events were dropped while there was no broker", dropped)
         while True:
             self._wake.clear()
-            if batch := self._outbox.take(time.monotonic()):
+            if batch := await self._next_batch():
                 await self._send(client, batch)
                 continue
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._outbox.wait_s(time.monotonic())):
+                async with asyncio.timeout(self._queue.wait_s(time.monotonic())):
                     await self._wake.wait()
 
+    def _renew_events(self) -> None:
+        """Read the events from the disk again, beginning with the oldest that was not acknowledged."""
+        self._queue.forget_events()
+        self._are_events_due = True
+
+    async def _next_batch(self) -> list[_Packet]:
+        if self._are_events_due and self._queue.wants_events:
+            self._are_events_due = False  # before the reading: an event that comes meanwhile makes it true again
+            events = await self._events.waiting_events(_BATCH)
+            self._queue.put_events(self._prefix, events)
+            self._are_events_due |= bool(events)
+        return self._queue.take(time.monotonic())
+
     async def _send(self, client: aiomqtt.Client, batch: list[_Packet]) -> None:
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                for packet in batch:
-                    tasks.create_task(client.publish(packet.topic, packet.payload, packet.qos, packet.is_retained))
-        except BaseException:
-            self._outbox.failed(batch)
-            raise
-        self._outbox.sent(batch)
+        async with asyncio.TaskGroup() as tasks:
+            for packet in batch:
+                tasks.create_task(client.publish(packet.topic, packet.payload, packet.qos, packet.is_retained))
+        self._queue.sent(batch)
+        self._events.acknowledge_events(max(packet.seq for packet in batch))
 
     async def _farewell(self, client: aiomqtt.Client) -> None:
         """Send what is left, and `offline`: DISCONNECT suppresses the will."""
+        self._renew_events()  # those under way when we were asked to stop may not have arrived
         with contextlib.suppress(BaseExceptionGroup, *Failure):
             async with asyncio.timeout(_FAREWELL_S):
-                while batch := self._outbox.take(time.monotonic()):
+                while batch := await self._next_batch():
                     await self._send(client, batch)
                 await self._say(client, b"offline")
 

@@ -18,19 +18,24 @@ from typing import Any
 
 import pytest
 from tests.mosquitto import Mosquitto
+from tests.no_events import NoEvents
 
 from cnnbo.daemon.broker import EmbeddedBroker
 from cnnbo.daemon.mqtt import BrokerAddress, connected
 from cnnbo.daemon.sinks.base import Delivery, Message
 from cnnbo.daemon.sinks.mqtt import MqttSink
 
+_ROOT = Path(__file__).parents[2]
 _WAIT_S = 30.0  # for what is bound to happen; a test that is well never waits this long
 
 _STAND_IN = """
 import asyncio, sys
 from cnnbo.daemon.sinks.mqtt import MqttSink
 
-asyncio.run(MqttSink(sys.argv[1], "tower", boot="stand-in").run())
+sys.path.append(sys.argv[2])
+from tests.no_events import NoEvents
+
+asyncio.run(MqttSink(sys.argv[1], "tower", boot="stand-in", events=NoEvents()).run())
 """
 
 
@@ -111,8 +116,8 @@ class Connections:
 
 
 def sink_at(url: str, on_state: Callable[[bool, str | None], None] | None = None, **settings: Any) -> MqttSink:
-    settings = {"retry_s": (0.02, 0.1), "boot": "7f3a"} | settings
-    return MqttSink(url, "tower", on_state=on_state, **settings)
+    defaults: dict[str, Any] = {"retry_s": (0.02, 0.1), "boot": "7f3a", "events": NoEvents()}
+    return MqttSink(url, "tower", on_state=on_state, **defaults | settings)
 
 
 def run_to_end(*command: str) -> None:
@@ -151,9 +156,9 @@ async def test_who_comes_late_gets_the_newest_state(broker_url: str) -> None:
     sink = sink_at(broker_url)
     for finished in range(3):
         sink.publish(state("study/svhn", finished=finished, best_value=math.nan, devices=[1.5, math.inf]))
-    async with running(sink.run()), listening(broker_url, "cnnbo/v1/tower/event") as live:
-        sink.publish(Message("event", {"event": "marker"}, "cnnbo.event/1", Delivery.EVENT))
-        await live.payload_of("event")  # what was published before it has been delivered
+    async with running(sink.run()), listening(broker_url, "cnnbo/v1/tower/study/marker") as live:
+        sink.publish(state("study/marker"))
+        await live.payload_of("marker")  # what was published before it has been delivered
         async with listening(broker_url) as late:
             body = await late.object_of("/study/svhn")
             assert await late.payload_of("tower/availability") == b"online"
@@ -180,7 +185,7 @@ async def test_a_cleared_topic_is_gone(broker_url: str) -> None:
 
 async def test_a_killed_daemon_is_called_offline(broker_url: str) -> None:
     """Nobody can say goodbye after SIGKILL, so the broker has to."""
-    daemon = await asyncio.create_subprocess_exec(sys.executable, "-c", _STAND_IN, broker_url)
+    daemon = await asyncio.create_subprocess_exec(sys.executable, "-c", _STAND_IN, broker_url, str(_ROOT))
     async with listening(broker_url) as listener:
         await listener.until(lambda: listener.newest("availability") == b"online")
         daemon.kill()
@@ -191,15 +196,15 @@ async def test_a_killed_daemon_is_called_offline(broker_url: str) -> None:
 
 
 async def test_a_daemon_that_stops_sends_its_last_news_and_says_offline(broker_url: str) -> None:
-    """A will is for accidents; and the event of the stop itself is still worth telling."""
+    """A will is for accidents; and what the stop itself changed is still worth telling."""
     told = Connections()
     sink = sink_at(broker_url, told)
     async with listening(broker_url) as listener:
         async with running(sink.run()):
             await told.count(1)
-            sink.publish(Message("event", {"event": "stopping"}, "cnnbo.event/1", Delivery.EVENT))
+            sink.publish(state("study/svhn", state="paused"))
         await listener.until(lambda: listener.newest("availability") == b"offline")
-        assert (await listener.object_of("/event"))["event"] == "stopping"
+        assert (await listener.object_of("/study/svhn"))["state"] == "paused"
 
 
 async def test_a_late_death_of_a_former_life_is_contradicted(broker_url: str) -> None:
@@ -232,19 +237,6 @@ async def test_progress_comes_at_most_once_an_interval_and_its_end_is_not_lost(b
         await listener.until(lambda: b'"step":499' in (listener.newest("progress") or b""))
         assert clock() - began >= 0.5
         assert sum(topic.endswith("progress") for topic, _, _ in listener.received) == 2
-
-
-async def test_events_wait_for_the_broker_in_their_order(broker_url: str) -> None:
-    """A daemon that starts before its broker must not lose the news of its start."""
-    sink = sink_at(broker_url)
-    for k in range(50):
-        sink.publish(Message("event", {"event": "e", "number": k}, "cnnbo.event/1", Delivery.EVENT))
-    async with listening(broker_url) as listener, running(sink.run()):
-        # 50 different ones: QoS 1 may repeat, and a sink that is stopped before the broker's receipt does.
-        await listener.until(lambda: len({p for t, p, _ in listener.received if t.endswith("event")}) == 50)
-    bodies = [json.loads(p) for p in dict.fromkeys(p for t, p, _ in listener.received if t.endswith("event"))]
-    assert [body["number"] for body in bodies] == list(range(50))
-    assert [body["seq"] for body in bodies] == list(range(1, 51))
 
 
 @pytest.mark.mosquitto
@@ -387,10 +379,13 @@ from pathlib import Path
 from cnnbo.daemon.broker import EmbeddedBroker
 from cnnbo.daemon.sinks.mqtt import MqttSink
 
+sys.path.append(sys.argv[2])
+from tests.no_events import NoEvents
+
 async def main():
     async with EmbeddedBroker(Path(sys.argv[1]), 0) as broker:
         print(broker.url, flush=True)
-        await MqttSink(broker.url, "tower", boot="stand-in").run()
+        await MqttSink(broker.url, "tower", boot="stand-in", events=NoEvents()).run()
 
 asyncio.run(main())
 """
@@ -398,7 +393,7 @@ asyncio.run(main())
 
 async def test_the_embedded_broker_outlives_its_daemon_by_the_last_will(tmp_path: Path) -> None:
     """A broker that goes down with the daemon at once would never tell anybody that the daemon died."""
-    command = (sys.executable, "-c", _WITH_BROKER, str(tmp_path))
+    command = (sys.executable, "-c", _WITH_BROKER, str(tmp_path), str(_ROOT))
     daemon = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
     assert daemon.stdout is not None
     async with asyncio.timeout(_WAIT_S):

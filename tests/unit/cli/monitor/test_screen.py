@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from tests.no_events import NoEvents
 
 from cnnbo.cli.monitor.screen import Monitor
 from cnnbo.daemon.broker import EmbeddedBroker
@@ -50,14 +51,14 @@ async def url(tmp_path: Path) -> AsyncIterator[str]:
     """A broker where the daemon of a box has published a study of 300 trials, and stays connected."""
     async with EmbeddedBroker(tmp_path, 0) as broker:
         assert broker.url is not None
-        sink = MqttSink(broker.url, "tower", boot="b")
-        for message in [*_study(300), Message("event", {"event": "last"}, "cnnbo.event/1", Delivery.EVENT)]:
+        sink = MqttSink(broker.url, "tower", boot="b", events=NoEvents())
+        for message in _study(300):
             sink.publish(message)
         async with connected(BrokerAddress.parse(broker.url).client("fixture")) as client:
-            await client.subscribe("cnnbo/v1/tower/event", qos=0)
+            await client.subscribe("cnnbo/v1/tower/study/svhn/trial/300", qos=0)
             running = asyncio.create_task(sink.run())
             async with asyncio.timeout(_WAIT_S):
-                await anext(aiter(client.messages))  # events go out after all state
+                await anext(aiter(client.messages))  # the last one
         yield broker.url
         running.cancel()
         await asyncio.wait([running])
