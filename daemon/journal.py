@@ -23,7 +23,7 @@ from cnnbo.daemon.outbox import Outbox
 from cnnbo.daemon.sinks.base import Message, StoredEvent
 from cnnbo.scheduler.codec import FORMAT_VERSION, decode_device_event, decode_event, encode_event
 from cnnbo.scheduler.errors import CnnboError, ConfigurationError
-from cnnbo.scheduler.events import DeviceEvent, Event
+from cnnbo.scheduler.events import DeviceEvent, DevicesLimited, Event
 from cnnbo.scheduler.study import Study
 from cnnbo.scheduler.trial import Trial
 
@@ -423,12 +423,14 @@ class Journal:
         return await self._in_thread(read)
 
     async def append_device(self, event: DeviceEvent, news: Sequence[Message] = ()) -> None:
-        """Journal an event of a device, with the news of it.
+        """Journal an event of a device, or of all of them, with the news of it.
 
         Raises:
             JournalFullError: no space is left, even with the reserve freed.
         """
-        row = (event.device, rfc3339(event.at), type(event).__name__, FORMAT_VERSION, json.dumps(encode_event(event)))
+        # What is said of all devices stands under a name that no device has.
+        device = "" if isinstance(event, DevicesLimited) else event.device
+        row = (device, rfc3339(event.at), type(event).__name__, FORMAT_VERSION, json.dumps(encode_event(event)))
 
         def insert() -> None:
             self._db.execute("INSERT INTO device_event (device, at, type, format, body) VALUES (?, ?, ?, ?, ?)", row)

@@ -10,6 +10,7 @@ from cnnbo.scheduler.events import (
     DeviceEvent,
     DeviceQuarantined,
     DeviceReturned,
+    DevicesLimited,
     Event,
     TrialsRetried,
 )
@@ -57,16 +58,18 @@ def news(before: Study, after: Study, event: Event) -> list[Message]:
 
 def device_news(event: DeviceEvent) -> Message:
     """What is told of an event of a device, beside its own topic."""
-    device, reason = event.device, event.reason or None
+    reason = event.reason or None
     match event:
         case DeviceQuarantined():
             return messages.event_message(
-                {"event": "device_quarantined", "device": device, "reason": reason, "xid": event.xid}
+                {"event": "device_quarantined", "device": event.device, "reason": reason, "xid": event.xid}
             )
-        case DeviceDrained():
+        case DeviceDrained(device=device):
             return messages.event_message({"event": "device_drained", "device": device, "reason": reason, "xid": None})
-        case DeviceReturned():
+        case DeviceReturned(device=device):
             return messages.event_message({"event": "device_returned", "device": device, "reason": reason, "xid": None})
+        case DevicesLimited():
+            return messages.event_message({"event": "devices_limited", "devices": event.max_devices, "reason": reason})
         case _ as unreachable:
             assert_never(unreachable)
 

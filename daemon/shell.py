@@ -39,6 +39,7 @@ from cnnbo.scheduler.events import (
     DeviceEvent,
     DeviceQuarantined,
     DeviceReturned,
+    DevicesLimited,
     Event,
     PointsSuggested,
     StopTrial,
@@ -225,8 +226,8 @@ class Shell:
         """
         await self._submit(event, study)
 
-    async def submit_device(self, event: DeviceDrained | DeviceReturned) -> None:
-        """Put an order about a device in the inbox and wait until it is journalled and handled.
+    async def submit_device(self, event: DeviceDrained | DeviceReturned | DevicesLimited) -> None:
+        """Put an order about a device, or all of them, in the inbox and wait until it is journalled and handled.
 
         Raises:
             RequestError: the order can't be carried out now.
@@ -276,7 +277,7 @@ class Shell:
         match posted.event:
             case None:
                 pass
-            case DeviceDrained() | DeviceReturned() | DeviceQuarantined():
+            case DeviceDrained() | DeviceReturned() | DeviceQuarantined() | DevicesLimited():
                 await self._apply_to_device(posted.event)
             case event:
                 await self._apply(posted.study, event)

@@ -264,7 +264,22 @@ class DeviceReturned:
     reason: str = ""
 
 
-DeviceEvent = DeviceQuarantined | DeviceDrained | DeviceReturned
+@dataclass(frozen=True, slots=True)
+class DevicesLimited:
+    """Somebody wants at most so many devices of the box to be used at a time; what runs goes on to its end.
+
+    Attributes:
+        max_devices: >= 0; None = all of them.
+        reason: by whom, for people.
+    """
+
+    at: float
+    max_devices: int | None
+    reason: str = ""
+
+
+DeviceEvent = DeviceQuarantined | DeviceDrained | DeviceReturned | DevicesLimited
+"""What is said of one device, or of all of them."""
 
 
 @dataclass(frozen=True, slots=True)

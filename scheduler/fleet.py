@@ -1,7 +1,7 @@
 """The devices as the scheduler sees them: what was said of them, what was found, and whether a trial may start there.
 
 Pure, like the study: events and readings go in, standings come out. What must survive a restart is an event and is
-journalled (`DeviceQuarantined`, `DeviceDrained`, `DeviceReturned`); what the next reading tells anew is not.
+journalled (quarantines, drains, returns and limits); what the next reading tells anew is not.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import assert_never
 
 from cnnbo.scheduler.errors import RequestError
-from cnnbo.scheduler.events import DeviceDrained, DeviceEvent, DeviceQuarantined, DeviceReturned
+from cnnbo.scheduler.events import DeviceDrained, DeviceEvent, DeviceQuarantined, DeviceReturned, DevicesLimited
 from cnnbo.scheduler.occupancy import Stranger
 from cnnbo.scheduler.sharing import NO_LIMITS, Sharing, Yield
 
@@ -85,11 +85,17 @@ class Fleet:
         self._slow_since: dict[str, float] = {}
         self._resting: dict[str, tuple[float, float]] = {}  # from when until when
         self._halt: str | None = None
+        self._limit: DevicesLimited | None = None
 
     @property
     def returned(self) -> Mapping[str, float]:
         """When each device was last returned by somebody, in seconds since the epoch."""
         return self._returned
+
+    @property
+    def limit(self) -> int | None:
+        """At most so many devices were to be used at a time, as somebody said last; None = all of them."""
+        return None if self._limit is None else self._limit.max_devices
 
     # -- facts --------------------------------------------------------------------------------------------------------
 
@@ -99,9 +105,9 @@ class Fleet:
         Raises:
             RequestError: the device is in that state already, or is still broken.
         """
-        order = self._orders.get(event.device)
         match event:
             case DeviceDrained():
+                order = self._orders.get(event.device)
                 if isinstance(order, DeviceDrained):
                     raise RequestError(f"device {event.device} is drained already ({order.reason}).")
                 if order is not None:
@@ -110,10 +116,10 @@ class Fleet:
                 reading = self._readings.get(event.device, Reading())
                 if reading.fault is not None:
                     raise RequestError(f"device {event.device} is still out of order: {reading.fault}")
-                if order is None:
+                if event.device not in self._orders:
                     raise RequestError(f"device {event.device} is neither drained nor quarantined; it is in use.")
-            case DeviceQuarantined():
-                pass  # a second reason for the same is no mistake
+            case DeviceQuarantined() | DevicesLimited():
+                pass  # a second reason for the same is no mistake, nor is the same limit again
             case _ as unreachable:
                 assert_never(unreachable)
 
@@ -125,6 +131,8 @@ class Fleet:
             case DeviceReturned():
                 self._orders.pop(event.device, None)
                 self._returned[event.device] = event.at
+            case DevicesLimited():
+                self._limit = event
             case _ as unreachable:
                 assert_never(unreachable)
 
@@ -187,10 +195,13 @@ class Fleet:
         return Standing(DeviceState.IDLE, self._why_not(device, reading, moment))
 
     def startable(self, devices: Iterable[str], busy: Collection[str], moment: Moment) -> list[str]:
-        """Those of `devices` on which trials may start now, in that order, as many as the box's own limit allows."""
+        """Those of `devices` on which trials may start now, in that order, as many as the stricter limit allows.
+
+        The limits are the one of the settings and the one that somebody gave (`DevicesLimited`).
+        """
         free = [device for device in devices if self.standing(device, busy, moment).is_startable]
-        limit = self._sharing.max_devices
-        return free if limit is None else free[: max(0, limit - len(busy))]
+        limits = [limit for limit in (self._sharing.max_devices, self.limit) if limit is not None]
+        return free[: max(0, min(limits) - len(busy))] if limits else free
 
     def must_yield(self, device: str, study: Yield) -> str | None:
         """Why the trial on a device must be stopped for somebody else's sake; None if it goes on.
@@ -206,10 +217,14 @@ class Fleet:
     def _why_not(self, device: str, reading: Reading, moment: Moment) -> str | None:
         """Why nothing starts on a device that is well and free, or None.
 
-        That the box's limit is reached is no reason of this device's: it may be the next one that is used.
+        That the box's limit is reached is no reason of this device's: it may be the next one that is used. A limit of
+        none at all is.
         """
         if self._halt is not None:
             return self._halt
+        if self._limit is not None and self._limit.max_devices == 0:
+            by = f" ({self._limit.reason})" if self._limit.reason else ""
+            return f"no device may be used{by}; lift that: cnnbo limit none"
         hours = self._sharing.hours
         if hours is not None and not hours.hold(moment.minute):
             return f"trials start from {hours} only"

@@ -354,7 +354,18 @@ class DeviceEvent(Told):
     """NVIDIA's number of the error that quarantined it."""
 
 
-EventObject = StudyEvent | TrialEvent | DeviceEvent
+class LimitEvent(Told):
+    """Somebody limited how many devices the box uses, or lifted the limit."""
+
+    event: Literal["devices_limited"]
+    """What happened."""
+    devices: Count | None
+    """At most so many at a time; null = all of them."""
+    reason: str | None
+    """Who said so, as a sentence."""
+
+
+EventObject = StudyEvent | TrialEvent | DeviceEvent | LimitEvent
 """One entry of the event topic."""
 
 

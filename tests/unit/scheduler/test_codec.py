@@ -16,6 +16,7 @@ from cnnbo.scheduler.events import (
     DeviceEvent,
     DeviceQuarantined,
     DeviceReturned,
+    DevicesLimited,
     Event,
     PointsSuggested,
     StudyAmended,
@@ -105,6 +106,7 @@ DEVICE_EVENTS: list[DeviceEvent] = [
     DeviceQuarantined(1.0, "GPU-1", "XID 79: it has fallen off the bus", 79),
     DeviceDrained(2.0, "GPU-1", "drained by bob"),
     DeviceReturned(3.0, "GPU-1", "returned by bob"),
+    DevicesLimited(4.0, 2, "limited by bob"),
 ]
 
 
