@@ -126,7 +126,7 @@ def _offline_status(state: Path) -> dict[str, Any]:
     for device in devices:
         # Without a daemon nothing of ours runs; a fault it found may still be there.
         device |= {"study": None, "trial": None, "state": "idle" if device["state"] == "busy" else device["state"]}
-    return {"daemon": None, "mqtt": None, "devices": devices, "studies": studies}
+    return {"daemon": None, "mqtt": None, "limit": None, "devices": devices, "studies": studies}
 
 
 def _offline_show(state: Path, name: str) -> dict[str, Any]:

@@ -13,14 +13,14 @@ import socket
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cnnbo.daemon.handler import Handler
+from cnnbo.daemon.api.requests import SOCKET_REQUESTS, Follow, Request, read_request
+from cnnbo.daemon.handler import Handler, Peer, refusal, response
 from cnnbo.daemon.messages import is_json
 from cnnbo.daemon.sinks.base import Delivery, Message
-from cnnbo.scheduler.errors import CnnboError, ConfigurationError, RequestError
+from cnnbo.scheduler.errors import CnnboError, RequestError
 
 log = logging.getLogger(__name__)
 
@@ -34,26 +34,6 @@ FOLLOWER_BACKLOG = 1000
 _BACKLOG = 1024  # who knocks while that many wait is told at once that nobody answers
 
 _UCRED = struct.Struct("3i")  # pid, uid, gid of SO_PEERCRED
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """Who is at the other end of the socket."""
-
-    uid: int
-
-    @property
-    def name(self) -> str:
-        """The user's name, or the number where the box doesn't know it."""
-        try:
-            return pwd.getpwuid(self.uid).pw_name
-        except KeyError:
-            return str(self.uid)
-
-    @property
-    def may_run_commands(self) -> bool:
-        """Whether commands of this user may run as the daemon's user: its own, or root."""
-        return self.uid in (0, os.getuid())
 
 
 class FollowSink:
@@ -143,7 +123,7 @@ class ControlServer:
         except RequestError as error:  # where the next request begins isn't known
             log.info("control connection ended: %s", error)
             with suppress(ConnectionError):
-                await _send(writer, _error(None, error))
+                await _send(writer, refusal(None, error))
         except ConnectionError as error:
             log.info("control connection ended: %s", error)
         except asyncio.CancelledError:
@@ -155,37 +135,37 @@ class ControlServer:
     async def _answer(
         self, line: bytes, peer: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        request = _parse(line)
-        transaction = request.get("transaction")
+        message = _parse(line)
+        transaction = message.get("transaction")
         try:
             if not _is_plain(transaction):
                 transaction = None
                 raise RequestError("transaction must be a text or a number of the request.")
-            verb, args = str(request.get("verb")), request.get("args") or {}
-            if not isinstance(args, dict):
-                raise RequestError("args must be an object of the request.")
-            if verb == "follow":
-                await self._stream(str(args.get("study")), transaction, reader, writer)
-                return
-            response = _ok(transaction, await self._handler.handle(verb, args, peer))
+            request = _request(message)
+            if isinstance(request, Follow):
+                self._handler.show(request.study)  # raises if there is none
         except CnnboError as error:
-            response = _error(transaction, error)
-        except ConnectionError:
-            raise  # whoever asked has gone; nobody is left to be answered
-        except Exception as error:
-            log.exception("a bug in cnnbo: %s failed", request.get("verb"))
-            response = _error(transaction, RequestError(f"a bug in cnnbo: {error!r}; see the daemon's log."))
-        await _send(writer, response)
+            await _send(writer, refusal(transaction, error))
+            return
+        if isinstance(request, Follow):
+            await self._stream(request, transaction, peer, reader, writer)
+        else:
+            await _send(writer, await response(transaction, str(message["verb"]), self._handler.handle(request, peer)))
 
     async def _stream(
-        self, study: str, transaction: object, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        request: Follow,
+        transaction: object,
+        peer: Peer,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
     ) -> None:
-        news = self._follow.follow(study)
+        news = self._follow.follow(request.study)
         waiting = asyncio.ensure_future(anext(news))
         hanging_up = asyncio.ensure_future(_hang_up(reader))
         await asyncio.sleep(0)  # the follower is registered before the state is read: no gap between the two
         try:
-            await _send(writer, _ok(transaction, self._handler.show(study)))
+            await _send(writer, await response(transaction, "follow", self._handler.handle(request, peer)))
             while True:
                 await asyncio.wait((waiting, hanging_up), return_when=asyncio.FIRST_COMPLETED)
                 if hanging_up.done():
@@ -225,7 +205,15 @@ async def _hang_up(reader: asyncio.StreamReader) -> None:
 def _peer(writer: asyncio.StreamWriter) -> Peer:
     connection: socket.socket = writer.get_extra_info("socket")
     _, uid, _ = _UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
-    return Peer(uid)
+    return Peer(_user_name(uid), may_run_commands=uid in (0, os.getuid()))
+
+
+def _user_name(uid: int) -> str:
+    """The user's name, or the number where the box doesn't know it."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 def _parse(line: bytes) -> dict[str, Any]:
@@ -236,19 +224,23 @@ def _parse(line: bytes) -> dict[str, Any]:
     return request if isinstance(request, dict) else {}
 
 
+def _request(message: dict[str, Any]) -> Request:
+    """The request that a message makes.
+
+    Raises:
+        RequestError: it makes none.
+    """
+    verb, args = str(message.get("verb")), message.get("args") or {}
+    if not isinstance(args, dict):
+        raise RequestError("args must be an object of the request.")
+    if verb not in SOCKET_REQUESTS:
+        raise RequestError(f"the daemon knows no request {verb!r}; it may be older than this command line.")
+    return read_request(SOCKET_REQUESTS[verb], verb, args)
+
+
 def _is_plain(transaction: object) -> bool:
     """Whether it can be echoed: nothing nested, and no number that JSON doesn't know."""
     return transaction is None or (isinstance(transaction, str | int | float) and is_json(transaction))
-
-
-def _ok(transaction: object, data: object) -> dict[str, object]:
-    return {"transaction": transaction, "status": "ok", "data": data, "error": None}
-
-
-def _error(transaction: object, error: CnnboError) -> dict[str, object]:
-    # Which of the two exit codes the command line should use travels with the sentence.
-    data = {"configuration": isinstance(error, ConfigurationError)}
-    return {"transaction": transaction, "status": "error", "data": data, "error": str(error)}
 
 
 async def _send(writer: asyncio.StreamWriter, line: object) -> None:

@@ -36,23 +36,28 @@ _SYNTAX_REMEDIES: Final = {  # beginnings of tomllib's messages
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A parsed TOML text.
+    """A parsed TOML text, or data that was handed over as such.
 
     Attributes:
         source: what messages call it, usually the path as the user typed it.
         data: the outermost table.
-        lines: line of every key, counted from 1.
+        lines: line of every key, counted from 1; None where there was no text.
     """
 
     source: str
     data: Mapping[str, object]
-    lines: Mapping[KeyPath, int]
+    lines: Mapping[KeyPath, int] | None = None
 
     def line(self, path: KeyPath) -> int:
         """The line of a key; of the table around it where the key isn't there."""
-        while path and path not in self.lines:
+        lines = self.lines or {}
+        while path and path not in lines:
             path = path[:-1]
-        return self.lines.get(path, 1)
+        return lines.get(path, 1)
+
+    def place(self, line: int) -> str:
+        """What a sentence about something in a line begins with."""
+        return f"{self.source}: " if self.lines is None else f"{self.source}:{line}  "
 
 
 class Faults:
@@ -76,14 +81,14 @@ class Faults:
 
     def problems(self) -> list[str]:
         """The mistakes as `source:line  sentence`, from the top of the file to its end; a hundred at most."""
-        source = self._document.source
         placed = sorted(
             (self._document.line(path), order, sentence) for order, (path, sentence) in enumerate(self._found)
         )
-        told = [f"{source}:{line}  {sentence}" for line, _, sentence in placed[:MAX_PROBLEMS]]
+        told = [f"{self._document.place(line)}{sentence}" for line, _, sentence in placed[:MAX_PROBLEMS]]
         if len(placed) > MAX_PROBLEMS:
             line, left = placed[MAX_PROBLEMS][0], len(placed) - MAX_PROBLEMS
-            told.append(f"{source}:{line}  from here on there are {left} more mistakes; correct those above first.")
+            place = self._document.place(line)
+            told.append(f"{place}from here on there are {left} more mistakes; correct those above first.")
         return told
 
     def raise_any(self) -> None:
@@ -165,12 +170,31 @@ def parse_document(text: str, source: str) -> Document:
         raise ConfigurationError(f"{source} is nested too deeply; name a study or settings file.") from error
     except ValueError as error:  # tomllib.TOMLDecodeError, and int() refusing thousands of digits
         raise ConfigurationError(_syntax_problem(str(error), source, text)) from error
+    _check_values(document)
+    return document
+
+
+def check_data(data: Mapping[str, object], source: str) -> Document:
+    """Take data that somebody read from JSON as if it were a TOML file.
+
+    Args:
+        data: the outermost table.
+        source: what messages call it.
+
+    Raises:
+        ConfigurationError: it holds a value nothing could use: see `parse_document`, and null, which TOML doesn't know.
+    """
+    document = Document(source, data)
+    _check_values(document)
+    return document
+
+
+def _check_values(document: Document) -> None:
     faults = Faults(document)
-    for path, value in _leaves(data):
+    for path, value in _leaves(document.data):
         if reason := _unusable(value):
             faults.add(path, f"{dotted(path)}: {reason}")
     faults.raise_any()
-    return document
 
 
 def _syntax_problem(message: str, source: str, text: str) -> str:
@@ -201,6 +225,8 @@ def _unusable(value: object) -> str | None:
     match value:
         case bool():
             return None
+        case None:
+            return "must not be null; leave it out, or write a value."
         case str() if "\0" in value:
             return "holds a null character, which no program can be handed; remove it."
         case str() if any("\ud800" <= character <= "\udfff" for character in value):
@@ -240,6 +266,8 @@ def shown(value: object) -> str:
         ('"a"', 'true', 'a list')
     """
     match value:
+        case None:
+            return "null"
         case dict():
             return "a table"
         case list():

@@ -1,14 +1,20 @@
-"""One request handler behind every door: what each verb does."""
+"""One request handler behind every door: what each request does, and what is answered."""
 
 import asyncio
+import logging
+import os
 import re
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cnnbo.daemon import messages
+from cnnbo.daemon.api import requests
+from cnnbo.daemon.api.requests import Request
 from cnnbo.daemon.devices.select import find_device
+from cnnbo.daemon.journal import Receipt
 from cnnbo.daemon.shell import Shell
 from cnnbo.models.registry import find_model
 from cnnbo.scheduler.codec import decode_value
@@ -16,6 +22,7 @@ from cnnbo.scheduler.errors import CnnboError, ConfigurationError, RequestError
 from cnnbo.scheduler.events import (
     DeviceDrained,
     DeviceReturned,
+    DevicesLimited,
     StudyAmended,
     StudyArchived,
     StudyCancelled,
@@ -27,7 +34,7 @@ from cnnbo.scheduler.events import (
 from cnnbo.scheduler.optimizers.registry import missing_extra
 from cnnbo.scheduler.retrying import budget_refusal
 from cnnbo.scheduler.sense import nonsense_in
-from cnnbo.scheduler.spec import StudySpec, fixed_differences
+from cnnbo.scheduler.spec import Origin, StudySpec, fixed_differences
 from cnnbo.scheduler.study import Study, StudyState
 from cnnbo.scheduler.trial import Failure
 
@@ -40,10 +47,49 @@ if TYPE_CHECKING:
         SubmitOutcome,
         SubmittedObject,
     )
-    from cnnbo.daemon.control import Peer
+
+log = logging.getLogger(__name__)
 
 _NOT_MEASURED = "budget.energy_kwh: the energy of these devices is not measured; use budget.cost or budget.wall_clock."
 _NAME = re.compile(r"[a-z0-9-]{1,40}")
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who asks.
+
+    Attributes:
+        name: the user's name; owner of the studies they submit.
+        may_run_commands: whether commands of this user may run as the daemon's user. Those of others may not, and
+            nothing of theirs that could run code (environment, working directory, interpreter) is taken.
+    """
+
+    name: str
+    may_run_commands: bool
+
+
+async def response(transaction: object, what: str, work: Awaitable[object]) -> dict[str, object]:
+    """The response to a request whose data `work` makes: `transaction`, `status`, `data`, `error`.
+
+    Args:
+        transaction: echoed as it is.
+        what: names the request in the log.
+        work: see `Handler.handle`; may raise what that raises.
+    """
+    try:
+        return {"transaction": transaction, "status": "ok", "data": await work, "error": None}
+    except CnnboError as error:
+        return refusal(transaction, error)
+    except Exception as error:
+        log.exception("a bug in cnnbo: %s failed", what)
+        return refusal(transaction, RequestError(f"a bug in cnnbo: {error!r}; see the daemon's log."))
+
+
+def refusal(transaction: object, error: CnnboError) -> dict[str, object]:
+    """The response to a request that can't be carried out."""
+    # Which of the two exit codes the command line should use travels with the sentence.
+    data = {"configuration": isinstance(error, ConfigurationError)}
+    return {"transaction": transaction, "status": "error", "data": data, "error": str(error)}
 
 
 class Handler:
@@ -60,8 +106,13 @@ class Handler:
         self._facts = facts
         self._now = now
 
-    async def handle(self, verb: str, args: Mapping[str, Any], peer: "Peer") -> object:
+    async def handle(self, request: Request, peer: Peer, receipt: Receipt | None = None) -> object:
         """Carry out one request.
+
+        Args:
+            request: what is asked.
+            peer: who asks.
+            receipt: journalled with the effect of an order, that it is known for ever as carried out.
 
         Returns:
             JSON data for the response.
@@ -69,43 +120,78 @@ class Handler:
         Raises:
             RequestError, ConfigurationError: a sentence for whoever asked.
         """
-        match verb:
-            case "ping":
+        match request:
+            case requests.Ping():
                 return {}
-            case "status":
+            case requests.Status():
                 return self.status()
-            case "devices":
+            case requests.Devices():
                 return self._shell.device_objects()
-            case "drain":
-                drained = DeviceDrained(self._now(), self._device(args), f"drained by {peer.name}")
-                return await self._order_device(drained)
-            case "return":
-                returned = DeviceReturned(self._now(), self._device(args), f"returned by {peer.name}")
-                return await self._order_device(returned)
-            case "show":
-                return self.show(_study_name(args))
-            case "submit":
-                return await self._submit(args, peer)
-            case "pause":
-                return await self._apply(args, lambda at: StudyPaused(at, bool(args.get("now"))))
-            case "resume":
-                return await self._apply(args, StudyResumed)
-            case "retry":
-                return await self._retry(args)
-            case "cancel":
-                return await self._apply(args, StudyCancelled)
-            case "archive":
-                return await self._apply(args, StudyArchived)
-            case "delete":
-                await self._shell.delete(_study_name(args))
+            case requests.Show(study=name) | requests.Follow(study=name):
+                return self.show(name)
+            case requests.Best(study=name):
+                return self._best(name)
+            case requests.Drain(device=device) | requests.Return(device=device):
+                return await self._order_device(request, find_device(device, self._shell.devices).uuid, peer, receipt)
+            case requests.Limit(study=None, devices=count):
+                event = DevicesLimited(self._now(), count, f"limited by {peer.name}")
+                await self._shell.submit_device(event, receipt)
+                return {"limit": count}
+            case requests.Limit(study=str(name), devices=count):
+                return await self._limit(name, count, receipt)
+            case requests.Submit(study=study):
+                return await self._submit(_built_in(study), peer, receipt)
+            case requests.SubmitSpec(spec=spec):
+                return await self._submit(_decode_spec(spec), peer, receipt)
+            case requests.Pause(study=name, now=now):
+                return await self._apply(name, StudyPaused(self._now(), now), receipt)
+            case requests.Resume(study=name):
+                return await self._apply(name, StudyResumed(self._now()), receipt)
+            case requests.Cancel(study=name):
+                return await self._apply(name, StudyCancelled(self._now()), receipt)
+            case requests.Archive(study=name):
+                return await self._apply(name, StudyArchived(self._now()), receipt)
+            case requests.Retry(study=name):
+                return await self._retry(name, request)
+            case requests.Delete(study=name):
+                await self._shell.delete(name)
                 return {}
             case _:
-                raise RequestError(f"the daemon knows no request {verb!r}; it may be older than this command line.")
+                raise RequestError(f"{type(request).__name__.lower()} is not answered here.")
+
+    def outcome(self, request: Request) -> object:
+        """What an order that was carried out in an earlier life of the daemon is answered with: how things are now.
+
+        Raises:
+            RequestError: what it was about is gone.
+        """
+        match request:
+            case requests.Submit(study={"name": str(name)}):
+                return {"outcome": _standing(self._shell.study(name)), **self.show(name)}
+            case requests.Drain(device=device) | requests.Return(device=device):
+                return self._device_object(find_device(device, self._shell.devices).uuid)
+            case requests.Limit(study=None):
+                return {"limit": self._shell.limit}
+            case (
+                requests.Pause(study=name)
+                | requests.Resume(study=name)
+                | requests.Cancel(study=name)
+                | requests.Archive(study=name)
+                | requests.Limit(study=str(name))
+            ):
+                return self.show(name)
+            case _:
+                raise RequestError(f"{type(request).__name__.lower()} is no order that is kept.")
 
     def status(self) -> "StatusObject":
         """What `status --json` prints."""
         studies = [messages.study_object(study, self._now()) for study in self._shell.studies if not study.is_archived]
-        return {**self._facts(), "devices": self._shell.device_objects(), "studies": studies}
+        return {
+            **self._facts(),
+            "limit": self._shell.limit,
+            "devices": self._shell.device_objects(),
+            "studies": studies,
+        }
 
     def show(self, name: str) -> "ShowObject":
         """What `show NAME --json` prints."""
@@ -113,31 +199,43 @@ class Handler:
         # A study at rest shows the figures of its last event, which are those of its retained topic.
         return messages.show_object(study, self._now() if study.ended_at is None else study.ended_at)
 
-    def _device(self, args: Mapping[str, Any]) -> str:
-        """UUID of the device that a request names in one of the forms of `find_device`."""
-        text = args.get("device")
-        if not isinstance(text, str):
-            raise RequestError('the request names no device; it takes "device", an index, gpu0 or a UUID.')
-        return find_device(text, self._shell.devices).uuid
+    def _best(self, name: str) -> object:
+        found = self.show(name)["best"]
+        if found is None:
+            raise no_best(name)
+        return found
 
-    async def _order_device(self, event: DeviceDrained | DeviceReturned) -> "DeviceObject":
-        await self._shell.submit_device(event)
-        return next(shown for shown in self._shell.device_objects() if shown["uuid"] == event.device)
+    async def _order_device(self, request: Request, device: str, peer: Peer, receipt: Receipt | None) -> "DeviceObject":
+        if isinstance(request, requests.Drain):
+            await self._shell.submit_device(DeviceDrained(self._now(), device, f"drained by {peer.name}"), receipt)
+        else:
+            await self._shell.submit_device(DeviceReturned(self._now(), device, f"returned by {peer.name}"), receipt)
+        return self._device_object(device)
+
+    def _device_object(self, device: str) -> "DeviceObject":
+        return next(shown for shown in self._shell.device_objects() if shown["uuid"] == device)
 
     async def _apply(
         self,
-        args: Mapping[str, Any],
-        event: Callable[[float], StudyPaused | StudyResumed | StudyCancelled | StudyArchived],
+        name: str,
+        event: StudyAmended | StudyPaused | StudyResumed | StudyCancelled | StudyArchived,
+        receipt: Receipt | None,
     ) -> "ShowObject":
-        name = _study_name(args)
         self._shell.study(name)
-        await self._shell.submit(name, event(self._now()))
+        await self._shell.submit(name, event, receipt)
         return self.show(name)
 
-    async def _retry(self, args: Mapping[str, Any]) -> dict[str, object]:
+    async def _limit(self, name: str, count: int | None, receipt: Receipt | None) -> "ShowObject":
+        """Let a study use at most so many devices, whatever its file says."""
+        if count == 0:
+            raise RequestError(f"a study uses one device at least; to start nothing new: cnnbo pause {name}")
+        spec = replace(self._shell.study(name).spec, max_devices=count)
+        return await self._apply(name, StudyAmended(self._now(), spec), receipt)
+
+    async def _retry(self, name: str, request: requests.Retry) -> dict[str, object]:
         """Withdraw what trials came to and run them again; `retried` lists them."""
-        study = self._shell.study(_study_name(args))
-        event = TrialsRetried(self._now(), _trials_to_retry(study, args))
+        study = self._shell.study(name)
+        event = TrialsRetried(self._now(), _trials_to_retry(study, request))
         study.check(event)
         if limit := self._shell.exceeded_limit(study):
             raise budget_refusal(study, limit)  # it would be found only when the first of them is about to start
@@ -146,28 +244,28 @@ class Handler:
 
     # -- submit -------------------------------------------------------------------------------------------------------
 
-    async def _submit(self, args: Mapping[str, Any], peer: "Peer") -> "SubmittedObject":
+    async def _submit(self, spec: StudySpec, peer: Peer, receipt: Receipt | None) -> "SubmittedObject":
         """Begin a study, or go on with the one of that name; `outcome` says which."""
-        spec = _decode_spec(args.get("spec"))
         if spec.command and not peer.may_run_commands:
             raise RequestError(
                 f"trials would run as the daemon's user, so commands are taken from that user or root only, not from "
                 f"{peer.name}; run a daemon of your own: cnnbo run with --state DIR."
             )
-        spec = replace(spec, origin=replace(spec.origin, owner=peer.name))
+        origin = spec.origin if peer.may_run_commands else _own_origin()
+        spec = replace(spec, origin=replace(origin, owner=peer.name))
         known = {study.name: study for study in self._shell.studies}
         if spec.name in known:
-            outcome = await self._go_on(known[spec.name], spec)
+            outcome = await self._go_on(known[spec.name], spec, receipt)
         else:
-            outcome = await self._begin(spec)
+            outcome = await self._begin(spec, receipt)
         return {"outcome": outcome, **self.show(spec.name)}
 
-    async def _begin(self, spec: StudySpec) -> "SubmitOutcome":
+    async def _begin(self, spec: StudySpec, receipt: Receipt | None) -> "SubmitOutcome":
         self._check_means(spec)
         await prepare_data(spec)
         initial = max(spec.space.dimension + 1, len(self._shell.devices)) if spec.initial is None else spec.initial
         spec = replace(spec, initial=initial)
-        await self._shell.submit(spec.name, StudyCreated(self._now(), spec))
+        await self._shell.submit(spec.name, StudyCreated(self._now(), spec), receipt)
         return "created"
 
     def _check_means(self, spec: StudySpec) -> None:
@@ -180,7 +278,7 @@ class Handler:
         if problems:
             raise ConfigurationError(problems)
 
-    async def _go_on(self, study: Study, spec: StudySpec) -> "SubmitOutcome":
+    async def _go_on(self, study: Study, spec: StudySpec, receipt: Receipt | None) -> "SubmitOutcome":
         differing = fixed_differences(study.spec, spec)
         amended = replace(spec, initial=study.spec.initial, origin=study.spec.origin)
         if differing:
@@ -196,37 +294,64 @@ class Handler:
             # The study itself says what may change and what to do otherwise.
             await self._shell.submit(study.name, StudyAmended(self._now(), amended))
         if self._shell.study(study.name).state is StudyState.PAUSED:
-            await self._shell.submit(study.name, StudyResumed(self._now()))
+            await self._shell.submit(study.name, StudyResumed(self._now()), receipt)
             return "resumed"
-        return "finished" if self._shell.study(study.name).state.is_ended else "going on"
+        if receipt is not None:
+            await self._shell.keep(receipt)  # once more up to here would change nothing
+        return _standing(self._shell.study(study.name))
 
 
-def _study_name(args: Mapping[str, Any]) -> str:
-    name = args.get("study")
-    if not isinstance(name, str):
-        raise RequestError("the request names no study.")
-    return name
+def _standing(study: Study) -> "SubmitOutcome":
+    return "finished" if study.state.is_ended else "going on"
 
 
-def _trials_to_retry(study: Study, args: Mapping[str, Any]) -> tuple[int, ...]:
+def no_best(study: str) -> RequestError:
+    """What is said where a study has no best configuration yet."""
+    return RequestError(f"study {study} has no completed trial yet; see its trials: cnnbo trials {study}")
+
+
+def _own_origin() -> Origin:
+    """Where trials run that were submitted by somebody who may not choose: where and as the daemon does.
+
+    Its own settings are left out, since they may hold a password, and so is what systemd tells the daemon alone.
+    """
+    private = ("CNNBO_", "NOTIFY_SOCKET", "WATCHDOG_", "LISTEN_", "CREDENTIALS_DIRECTORY")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(private)}
+    return Origin(cwd=str(Path.cwd()), environment=environment, python=sys.executable)
+
+
+def _built_in(study: Mapping[str, object]) -> StudySpec:
+    """The study of a built-in model, written by somebody who isn't on this box.
+
+    Raises:
+        RequestError: it has a command.
+        ConfigurationError: with every mistake in it.
+    """
+    from cnnbo.daemon.studyfile import read_study_data  # only few daemons ever need it
+
+    if "command" in study:
+        raise RequestError(
+            "study: a command is not taken over MQTT, since it would run as the daemon's user; "
+            "submit it on the box (cnnbo submit STUDY), or name a built-in model."
+        )
+    return read_study_data(study, "study")
+
+
+def _trials_to_retry(study: Study, request: requests.Retry) -> tuple[int, ...]:
     """Ids of the trials a `retry` names, and with `crashed` of all that crashed; by id, none twice."""
-    named, is_crashed = args.get("trials", []), args.get("crashed", False)
-    is_list = isinstance(named, list) and all(type(trial) is int for trial in named)
-    if not is_list or not isinstance(is_crashed, bool):
-        raise RequestError('a retry takes "trials", a list of whole numbers, and "crashed", true or false.')
     retry = f"cnnbo retry {study.name}"
-    if not named and not is_crashed:
+    if not request.trials and not request.crashed:
         raise RequestError(
             f"say which trials to run again: {retry} --crashed for all that crashed, or their numbers, "
             f"like {retry} 3 7 (cnnbo trials {study.name} --failed lists those that failed)."
         )
-    crashed = [trial.id for trial in study.trials if trial.failure is Failure.CRASHED] if is_crashed else []
-    if not named and not crashed:
+    crashed = [trial.id for trial in study.trials if trial.failure is Failure.CRASHED] if request.crashed else []
+    if not request.trials and not crashed:
         raise RequestError(
             f"no trial of study {study.name} has crashed; name those to run again, like {retry} 3 7 "
             f"(cnnbo trials {study.name} --failed lists those that failed)."
         )
-    return tuple(sorted({*named, *crashed}))
+    return tuple(sorted({*request.trials, *crashed}))
 
 
 def _decode_spec(data: object) -> StudySpec:

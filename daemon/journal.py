@@ -36,6 +36,9 @@ RESERVE_NAME = "reserve"
 RESERVE_BYTES = 16 * 1024 * 1024
 """Disk space kept aside, so that results of running trials can still be journalled when the disk is full."""
 
+RECEIPTS_KEPT = 2000
+"""So many of the newest requests are known as carried out."""
+
 _NEEDED_BYTES = 2 * RESERVE_BYTES  # the reserve, and as much again for trials' files
 _WAL_BYTES = 4 * 1024 * 1024  # where SQLite checkpoints by itself
 
@@ -107,6 +110,12 @@ CREATE TRIGGER IF NOT EXISTS device_event_is_never_changed BEFORE UPDATE ON devi
     BEGIN SELECT RAISE (ABORT, 'the device_event table is append-only'); END;
 CREATE TRIGGER IF NOT EXISTS device_event_is_never_removed BEFORE DELETE ON device_event
     BEGIN SELECT RAISE (ABORT, 'the device_event table is append-only'); END;
+CREATE TABLE IF NOT EXISTS receipt (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    verb TEXT NOT NULL,
+    "transaction" TEXT NOT NULL,
+    digest TEXT NOT NULL
+);
 CREATE TABLE IF NOT EXISTS activity (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     device TEXT NOT NULL,
@@ -147,6 +156,20 @@ class StoredStudy:
 
     key: int
     study: Study
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Says that a request was carried out: journalled in the transaction of its effect, so both are there or none.
+
+    Attributes:
+        verb, transaction: what the request was called; the transaction as JSON, since 1 and "1" are two.
+        digest: of its arguments.
+    """
+
+    verb: str
+    transaction: str
+    digest: str
 
 
 def _connect(path: Path, read_only: bool = False) -> sqlite3.Connection:
@@ -365,17 +388,28 @@ class Journal:
         assert self._connection is not None, "the journal is not open"
         return self._connection
 
-    async def create(self, event: Event, study: Study, news: Sequence[Message] = ()) -> int:
-        """Journal the first event of a new study, with the news of it; returns its key."""
+    async def create(
+        self, event: Event, study: Study, news: Sequence[Message] = (), receipt: Receipt | None = None
+    ) -> int:
+        """Journal the first event of a new study, its news and the receipt of its request; returns the study's key."""
 
         def insert() -> int:
+            self._insert_receipt(receipt)
             self._outbox.add(self._db, news)
             return self._insert_study(event, study)
 
         return await self._in_thread(self._write, insert)
 
-    async def append(self, key: int, event: Event, before: Study, after: Study, news: Sequence[Message] = ()) -> None:
-        """Journal an event, what the study became by it, and the news of it, in one transaction.
+    async def append(
+        self,
+        key: int,
+        event: Event,
+        before: Study,
+        after: Study,
+        news: Sequence[Message] = (),
+        receipt: Receipt | None = None,
+    ) -> None:
+        """Journal an event, what the study became by it, its news and the receipt of its request, in one transaction.
 
         Raises:
             JournalFullError: no space is left, even with the reserve freed.
@@ -384,10 +418,33 @@ class Journal:
         changed = [trial for trial in after.trials if known.get(trial.id) is not trial]
 
         def insert() -> None:
+            self._insert_receipt(receipt)
             self._insert_event(key, event, after, changed)
             self._outbox.add(self._db, news)
 
         await self._in_thread(self._write, insert)
+
+    async def keep(self, receipt: Receipt) -> None:
+        """Journal the receipt of a request that led to no event.
+
+        Raises:
+            JournalFullError: no space is left, even with the reserve freed.
+        """
+        await self._in_thread(self._write, lambda: self._insert_receipt(receipt))
+
+    async def receipts(self) -> list[Receipt]:
+        """The newest requests that were carried out, at most `RECEIPTS_KEPT`, oldest first.
+
+        Raises:
+            ConfigurationError: the file is damaged.
+        """
+
+        def read() -> list[Receipt]:
+            with _readable(self._path):
+                rows = self._db.execute('SELECT verb, "transaction", digest FROM receipt ORDER BY seq')
+                return [Receipt(*row) for row in rows]
+
+        return await self._in_thread(read)
 
     async def delete(self, key: int, at: float, news: Sequence[Message] = ()) -> None:
         """Free the name of a study, and keep the news of that; its events stay for the record."""
@@ -422,8 +479,10 @@ class Journal:
 
         return await self._in_thread(read)
 
-    async def append_device(self, event: DeviceEvent, news: Sequence[Message] = ()) -> None:
-        """Journal an event of a device, or of all of them, with the news of it.
+    async def append_device(
+        self, event: DeviceEvent, news: Sequence[Message] = (), receipt: Receipt | None = None
+    ) -> None:
+        """Journal an event of a device, or of all of them, its news and the receipt of its request.
 
         Raises:
             JournalFullError: no space is left, even with the reserve freed.
@@ -433,6 +492,7 @@ class Journal:
         row = (device, rfc3339(event.at), type(event).__name__, FORMAT_VERSION, json.dumps(encode_event(event)))
 
         def insert() -> None:
+            self._insert_receipt(receipt)
             self._db.execute("INSERT INTO device_event (device, at, type, format, body) VALUES (?, ?, ?, ?, ?)", row)
             self._outbox.add(self._db, news)
 
@@ -568,6 +628,13 @@ class Journal:
         assert cursor.lastrowid is not None
         self._insert_event(cursor.lastrowid, event, study, study.trials)
         return cursor.lastrowid
+
+    def _insert_receipt(self, receipt: Receipt | None) -> None:
+        if receipt is None:
+            return
+        row = (receipt.verb, receipt.transaction, receipt.digest)
+        newest = self._db.execute('INSERT INTO receipt (verb, "transaction", digest) VALUES (?, ?, ?)', row).lastrowid
+        self._db.execute("DELETE FROM receipt WHERE seq <= ?", ((newest or 0) - RECEIPTS_KEPT,))
 
     def _insert_event(self, key: int, event: Event, study: Study, changed: Sequence[Trial]) -> None:
         self._db.execute(

@@ -22,7 +22,7 @@ from cnnbo.daemon.devices.base import Device, HealthEvent, HealthKind, Sample
 from cnnbo.daemon.devices.xid import CLEAN_UP_XID
 from cnnbo.daemon.energy import EnergyMeter
 from cnnbo.daemon.executors.base import Executor, Phase, Progress
-from cnnbo.daemon.journal import Journal, JournalFullError, StoredStudy
+from cnnbo.daemon.journal import Journal, JournalFullError, Receipt, StoredStudy
 from cnnbo.daemon.launch import attempt_key, study_dir
 from cnnbo.daemon.news import device_news, news
 from cnnbo.daemon.proposer import Proposer
@@ -80,12 +80,14 @@ class Entry:
 class _Posted:
     """What lies in the inbox: an event of a study or of a device, and whoever waits until it is handled.
 
-    Without an event it is only looked whether idle devices can be shared out.
+    Without an event it is only looked whether idle devices can be shared out. The receipt of a request is journalled
+    with the event.
     """
 
     event: Event | DeviceEvent | None = None
     study: str = ""
     done: asyncio.Future[None] | None = None
+    receipt: Receipt | None = None
 
 
 def _first_phase(study: Study) -> Phase:
@@ -125,6 +127,7 @@ class Shell:
         now: Callable[[], float],
         fleet: Fleet | None = None,
         look: Callable[[], Awaitable[None]] = _nothing_to_look_at,
+        info: Callable[[], Message] | None = None,
     ) -> None:
         """A shell over a journal that is open.
 
@@ -137,6 +140,7 @@ class Shell:
             now: seconds since the epoch.
             fleet: what is known of the devices from earlier lives, and how they are shared.
             look: reads the devices now, and calls `take_samples`.
+            info: what is told of the daemon itself; None while nobody needs it.
         """
         self._pins = pins
         self._journal = journal
@@ -148,6 +152,7 @@ class Shell:
         self._board = DeviceBoard(self._fleet, self._moment)
         self._meter = EnergyMeter()
         self._look = look
+        self._info = info
         self._attempts = Attempts(pins, executor, self._meter, self._look_and_settle, self._is_disk_full, now)
         self._inbox: asyncio.Queue[_Posted] = asyncio.Queue()
         self._entries: dict[str, Entry] = {}
@@ -192,6 +197,11 @@ class Shell:
             for trial in study.running
         }
 
+    @property
+    def limit(self) -> int | None:
+        """At most so many devices are used at a time, as somebody said last (`limit`); None = all of them."""
+        return self._fleet.limit
+
     def device_objects(self) -> list["DeviceObject"]:
         """Every device as `devices --json` shows it."""
         return self._board.objects(self._occupants)
@@ -218,30 +228,36 @@ class Shell:
         """Put an event in the inbox."""
         self._inbox.put_nowait(_Posted(event, study))
 
-    async def submit(self, study: str, event: Event) -> None:
-        """Put an event in the inbox and wait until it is journalled and handled.
+    async def submit(self, study: str, event: Event, receipt: Receipt | None = None) -> None:
+        """Put an event in the inbox and wait until it is journalled, with the receipt of its request, and handled.
 
         Raises:
             RequestError: the event can't happen now.
         """
-        await self._submit(event, study)
+        await self._submit(event, study, receipt)
 
-    async def submit_device(self, event: DeviceDrained | DeviceReturned | DevicesLimited) -> None:
+    async def submit_device(
+        self, event: DeviceDrained | DeviceReturned | DevicesLimited, receipt: Receipt | None = None
+    ) -> None:
         """Put an order about a device, or all of them, in the inbox and wait until it is journalled and handled.
 
         Raises:
             RequestError: the order can't be carried out now.
         """
-        await self._submit(event)
+        await self._submit(event, receipt=receipt)
+
+    async def keep(self, receipt: Receipt) -> None:
+        """Journal the receipt of a request that led to no event."""
+        await self._journalled(lambda: self._journal.keep(receipt))
 
     async def _look_and_settle(self) -> None:
         """Read the devices, and wait until what follows from that is handled."""
         await self._look()
         await self._submit(None)
 
-    async def _submit(self, event: Event | DeviceEvent | None, study: str = "") -> None:
+    async def _submit(self, event: Event | DeviceEvent | None, study: str = "", receipt: Receipt | None = None) -> None:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._inbox.put_nowait(_Posted(event, study, done))
+        self._inbox.put_nowait(_Posted(event, study, done, receipt))
         await done
 
     async def run(self, stored: Iterable[StoredStudy]) -> None:
@@ -278,14 +294,14 @@ class Shell:
             case None:
                 pass
             case DeviceDrained() | DeviceReturned() | DeviceQuarantined() | DevicesLimited():
-                await self._apply_to_device(posted.event)
+                await self._apply_to_device(posted.event, posted.receipt)
             case event:
-                await self._apply(posted.study, event)
+                await self._apply(posted.study, event, posted.receipt)
 
-    async def _apply(self, name: str, event: Event) -> None:
+    async def _apply(self, name: str, event: Event, receipt: Receipt | None = None) -> None:
         """Check, journal, handle, tell, carry out."""
         if isinstance(event, StudyCreated):
-            await self._create(event)
+            await self._create(event, receipt)
             return
         if name not in self._entries:
             raise RequestError(f"study {name} was deleted.")
@@ -296,7 +312,7 @@ class Shell:
         after = before.copy()
         commands = after.handle(event)
         told = news(before, after, event)
-        await self._journalled(lambda: self._journal.append(entry.key, event, before, after, told))
+        await self._journalled(lambda: self._journal.append(entry.key, event, before, after, told, receipt))
         entry.study = after
         if before.state is not StudyState.RUNNING and after.state is StudyState.RUNNING:
             self._begin(after)
@@ -304,14 +320,14 @@ class Shell:
         for command in commands:
             self._carry_out(after, command)
 
-    async def _create(self, event: StudyCreated) -> None:
+    async def _create(self, event: StudyCreated, receipt: Receipt | None) -> None:
         study = Study(event.spec, at=event.at)
         if study.name in self._entries:
             raise RequestError(f"study {study.name} exists already.")
         await asyncio.to_thread(_set_aside, study_dir(self._pins.state, study.name), event.at)
         created = messages.event_message({"event": "study_created", "study": study.name, "reason": None})
         told = [created, *messages.retained(study, study.trials, event.at)]
-        key = await self._journal.create(event, study, told)
+        key = await self._journal.create(event, study, told, receipt)
         self._entries[study.name] = Entry(key, study)
         self._begin(study)
         self._tell(told)
@@ -440,15 +456,17 @@ class Shell:
         """What identifies the last attempt at a trial."""
         return attempt_key(study, trial, len(self.study(study).trial(trial).attempts))
 
-    async def _apply_to_device(self, event: DeviceEvent) -> None:
+    async def _apply_to_device(self, event: DeviceEvent, receipt: Receipt | None) -> None:
         """Check, journal, handle, tell, and end what runs on a device that is broken."""
         if isinstance(event, DeviceQuarantined) and self._fleet.is_quarantined(event.device):
             return  # each reading says so anew until the first one is journalled
         self._fleet.check(event)
         told = [device_news(event)]
-        await self._journalled(lambda: self._journal.append_device(event, told))
+        await self._journalled(lambda: self._journal.append_device(event, told, receipt))
         self._fleet.handle(event)
         self._tell(told)
+        if isinstance(event, DevicesLimited):
+            self._publish_info()
         if isinstance(event, DeviceQuarantined) and (occupant := self._occupants.get(event.device)):
             self._attempts.condemn(
                 self._attempt_key(occupant.study, occupant.trial),
@@ -601,12 +619,17 @@ class Shell:
     def publish_all(self) -> None:
         """Tell all that is retained."""
         now = self._now()
+        self._publish_info()
         for study in self.studies:
             if not study.is_archived:
                 for message in messages.retained(study, study.trials, now):
                     self._publish(message)
         self._board.forget_shown()
         self._publish_devices()
+
+    def _publish_info(self) -> None:
+        if self._info is not None:
+            self._publish(self._info())
 
     def _publish_devices(self) -> None:
         for message in self._board.update(self._occupants, self._why_idle()):

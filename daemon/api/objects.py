@@ -402,6 +402,8 @@ class FactsObject(Told):
 class StatusObject(FactsObject):
     """The daemon, its devices and studies: `cnnbo status --json`."""
 
+    limit: Count | None
+    """At most so many devices are used at a time, as somebody said last (`limit`); null = all of them."""
     devices: list[DeviceObject]
     """The devices by index."""
     studies: list[StudyObject]

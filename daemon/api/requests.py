@@ -4,16 +4,35 @@ On the control socket they stand in `args`; on MQTT beside `transaction`, in one
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
-StudyName = Annotated[str, Field(pattern="^[a-z0-9-]{1,40}$", description="Name of the study.")]
+from cnnbo.daemon.document import did_you_mean, shown
+from cnnbo.scheduler.errors import RequestError
+
+
+@dataclass(frozen=True, slots=True)
+class MustBe:
+    """What the value of an argument must be, as sentences about a wrong or missing one say it."""
+
+    what: str
+
+
+_NAME = MustBe('the name of a study, 1 to 40 of a-z, 0-9 and "-"')
+_FLAG = MustBe("true or false")
+
+StudyName = Annotated[str, Field(pattern="^[a-z0-9-]{1,40}$", description="Name of the study."), _NAME]
 DeviceName = Annotated[
-    str, Field(min_length=1, max_length=100, description="An index, like 0 or gpu0, or (the start of) a UUID.")
+    str,
+    Field(min_length=1, max_length=100, description="An index, like 0 or gpu0, or (the start of) a UUID."),
+    MustBe("an index, gpu0 or (the start of) a UUID, as text"),
 ]
 Transaction = Annotated[
-    str | int | None,
+    Annotated[str, Field(max_length=200)] | Annotated[int, Field(ge=-(2**53), le=2**53)] | None,
     Field(description="Chosen by whoever asks, echoed in the response; a second request with the same one does nothing"
           " and is answered like the first."),
 ]  # fmt: skip
@@ -49,7 +68,7 @@ class Pause(Request):
     """Start nothing new; running trials go on to their end."""
 
     study: StudyName
-    now: Annotated[bool, Field(description="Stop running trials too; they run again after `resume`.")] = False
+    now: Annotated[bool, Field(description="Stop running trials too; they run again after `resume`."), _FLAG] = False
 
 
 class Resume(Request):
@@ -73,8 +92,12 @@ class Archive(Request):
 class Limit(Request):
     """Use at most so many devices at a time, until the next `limit`; running trials go on to their end."""
 
-    devices: Annotated[int | None, Field(ge=0, le=10_000, description="How many devices; null = all of them.")]
-    study: Annotated[StudyName | None, Field(description="Limits this study; without it the whole box.")] = None
+    devices: Annotated[
+        int | None,
+        Field(ge=0, le=10_000, description="How many devices; null = all of them. A study takes 1 at least."),
+        MustBe("a whole number from 0 to 10,000, or null for all of them"),
+    ]
+    study: Annotated[StudyName | None, Field(description="Limits this study; without it the whole box."), _NAME] = None
 
 
 class Drain(Request):
@@ -92,7 +115,45 @@ class Return(Request):
 class Submit(Request):
     """Begin a study of a built-in model, or go on with the one of that name."""
 
-    study: Annotated[dict[str, Any], Field(description="What a study file holds; `command` is refused.")]
+    study: Annotated[
+        dict[str, Any],
+        Field(description="What a study file holds; `command` is refused, and `data.dir` is a whole path on the box."),
+        MustBe("an object with what a study file holds"),
+    ]
+
+
+class SubmitSpec(Request):
+    """Begin a study, or go on with the one of that name: `submit` as the command line of the box sends it."""
+
+    spec: Annotated[
+        dict[str, Any],
+        Field(description="A `StudySpec` as `scheduler.codec.encode_value` writes it."),
+        MustBe("an object with an encoded study"),
+    ]
+
+
+class Devices(Request):
+    """What each device does, or why it does nothing: the list of `cnnbo devices --json`."""
+
+
+class Retry(Request):
+    """Withdraw what ended trials came to and run them again."""
+
+    study: StudyName
+    trials: Annotated[list[int], Field(description="Ids of trials."), MustBe("a list of whole numbers")] = []
+    crashed: Annotated[bool, Field(description="Also every trial that crashed."), _FLAG] = False
+
+
+class Delete(Request):
+    """Free the name of an ended study and remove the files of its trials."""
+
+    study: StudyName
+
+
+class Follow(Request):
+    """The study as `Show` tells it, and then all news of it."""
+
+    study: StudyName
 
 
 MQTT_REQUESTS: Final[Mapping[str, type[Request]]] = {
@@ -110,3 +171,43 @@ MQTT_REQUESTS: Final[Mapping[str, type[Request]]] = {
     "ping": Ping,
 }
 """What is answered over MQTT, by verb."""
+
+SOCKET_REQUESTS: Final[Mapping[str, type[Request]]] = {
+    **MQTT_REQUESTS,
+    "submit": SubmitSpec,
+    "devices": Devices,
+    "retry": Retry,
+    "delete": Delete,
+    "follow": Follow,
+}
+"""What is answered on the control socket, by verb."""
+
+
+def read_request(kind: type[Request], verb: str, args: Mapping[str, Any]) -> Request:
+    """The request of a kind that these arguments make.
+
+    Raises:
+        RequestError: with a sentence for each mistake.
+    """
+    try:
+        return kind.model_validate(args)
+    except ValidationError as error:
+        mistakes = {_sentence(kind, verb, details): None for details in error.errors(include_url=False)}
+        raise RequestError(" ".join(mistakes)) from None
+
+
+def _sentence(kind: type[Request], verb: str, details: ErrorDetails) -> str:
+    name = str(details["loc"][0])
+    if details["type"] == "extra_forbidden":
+        known = list(kind.model_fields)
+        remedy = did_you_mean(name, known) if known else "it takes none."
+        return f"{shown(name)} is no argument of {verb}; {remedy}"
+    must_be = _what_it_must_be(kind.model_fields[name])
+    if details["type"] == "missing":
+        return f'the request names no {name}; {verb} takes "{name}", {must_be}.'
+    is_whole = len(details["loc"]) == 1
+    return f"{name} must be {must_be}, not {shown(details['input']) if is_whole else 'one with something else in it'}."
+
+
+def _what_it_must_be(field: FieldInfo) -> str:
+    return next(item.what for item in field.metadata if isinstance(item, MustBe))

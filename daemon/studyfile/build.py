@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cnnbo.daemon.command import command_problems, placeholders
-from cnnbo.daemon.document import Faults, did_you_mean, parse_document, read_text, shown
+from cnnbo.daemon.document import Document, Faults, check_data, did_you_mean, parse_document, read_text, shown
 from cnnbo.daemon.studyfile.space import build_space
 from cnnbo.daemon.studyfile.tables import StudyTable, read_tables
 from cnnbo.daemon.studyfile.words import foreign_value
@@ -49,7 +49,23 @@ def parse_study(text: str, source: str, *, cwd: Path, data_override: str | None 
     Raises:
         ConfigurationError: see `load_study`.
     """
-    document = parse_document(text, source)
+    return _read(parse_document(text, source), cwd, data_override)
+
+
+def read_study_data(data: Mapping[str, object], source: str) -> StudySpec:
+    """Read what a study file holds, handed over as JSON data by somebody who isn't on this box.
+
+    Args:
+        data: the file's outermost table, not nested too deeply to be copied; `data.dir` is a whole path.
+        source: what messages call it.
+
+    Raises:
+        ConfigurationError: with every mistake, each as `source: sentence`.
+    """
+    return _read(check_data(data, source), None, None)
+
+
+def _read(document: Document, cwd: Path | None, data_override: str | None) -> StudySpec:
     faults = Faults(document)
     spec = _build(read_tables(document, faults), set(document.data), faults, cwd, data_override)
     faults.raise_any()
@@ -58,7 +74,7 @@ def parse_study(text: str, source: str, *, cwd: Path, data_override: str | None 
 
 
 def _build(
-    table: StudyTable, written: set[str], faults: Faults, cwd: Path, data_override: str | None
+    table: StudyTable, written: set[str], faults: Faults, cwd: Path | None, data_override: str | None
 ) -> StudySpec | None:
     """Build the study, noting every mistake; worth something only if there was none."""
     if table.name is None and not faults.has(("name",)):
@@ -92,7 +108,7 @@ def _build(
         max_devices=table.devices.max,
         hours=table.devices.hours,
         yields=Yield(table.devices.yields),
-        origin=Origin(cwd=str(cwd)),
+        origin=Origin(cwd=str(cwd or "/")),
     )
 
 
@@ -208,7 +224,7 @@ def _pattern_problem(pattern: str) -> str | None:
 
 
 def _data_dir(
-    table: StudyTable, model: ModelSpec | None, faults: Faults, cwd: Path, override: str | None
+    table: StudyTable, model: ModelSpec | None, faults: Faults, cwd: Path | None, override: str | None
 ) -> str | None:
     written = table.data.dir if override is None else override
     if written is None:
@@ -221,7 +237,12 @@ def _data_dir(
         return None
     if written.startswith("~"):  # nor does bash expand it in --data=~/digits
         faults.add(("data", "dir"), f"{place}: the ~ of {shown(written)} is not expanded here; write the whole path.")
-    return os.path.normpath(cwd / written)  # `../data` and the whole path are the same data at a resubmission
+    elif cwd is None and not written.startswith("/"):
+        sentence = f'{place}: must be a whole path on the box, like "/data/digits", not {shown(written)}.'
+        faults.add(("data", "dir"), sentence)
+    return os.path.normpath(
+        (cwd or Path("/")) / written
+    )  # `../data` and the whole path are the same data at a resubmission
 
 
 def _trial(table: StudyTable, model: ModelSpec | None) -> TrialSettings:
