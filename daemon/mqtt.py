@@ -8,13 +8,16 @@ import asyncio
 import contextlib
 import logging
 import re
+import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import Self
+from pathlib import Path
+from typing import Final, Self
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import aiomqtt
 
+from cnnbo.daemon import tls
 from cnnbo.scheduler.errors import ConfigurationError
 
 # paho and aiomqtt report every disconnect as a warning of their own; what matters is said by whoever connects.
@@ -29,13 +32,23 @@ Failure = (aiomqtt.MqttError, OSError, TimeoutError, UnicodeError)
 
 @dataclass(frozen=True, slots=True)
 class BrokerAddress:
-    """Where a broker listens, and who we are to it. Its text form never shows user and password."""
+    """Where a broker listens, and who we are to it. Its text form never shows user and password.
+
+    Attributes:
+        host: name or address; with TLS the broker's certificate has to be for it.
+        port: 1-65535.
+        tls: whether the connection is encrypted, and the broker's certificate checked.
+        user: who we are; None where the broker asks nobody.
+        password: of the user.
+        ca: PEM file of the CA to trust with TLS; None = those of the system.
+    """
 
     host: str
     port: int
     tls: bool = False
     user: str | None = None
     password: str | None = field(default=None, repr=False)
+    ca: Path | None = None
 
     @classmethod
     def parse(cls, url: str) -> Self:
@@ -58,6 +71,15 @@ class BrokerAddress:
                 "user and password only where the broker asks for them)."
             ) from None
         return cls(host, port, parts.scheme == "mqtts", _decoded(parts.username), _decoded(parts.password))
+
+    @classmethod
+    def of(cls, broker: "str | BrokerAddress") -> "BrokerAddress":
+        """The address that a URL says, or the one that is given.
+
+        Raises:
+            ConfigurationError: see `parse`.
+        """
+        return cls.parse(broker) if isinstance(broker, str) else broker
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -83,7 +105,7 @@ class BrokerAddress:
             keepalive=keepalive_s,
             timeout=reply_s,
             max_queued_incoming_messages=queue_limit,
-            tls_params=aiomqtt.TLSParameters() if self.tls else None,
+            tls_params=aiomqtt.TLSParameters(ca_certs=None if self.ca is None else str(self.ca)) if self.tls else None,
             logger=_library_log,
         )
 
@@ -122,6 +144,12 @@ def reason_of(error: BaseException, address: BrokerAddress) -> str:
     """Why there is no connection, as the rest of a sentence: "mqtt://host:1883: Connection refused"."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
+    cause = error.__context__  # of TLS aiomqtt keeps OpenSSL's text only, and hides the error
+    if isinstance(cause, ssl.SSLError):
+        reason = tls.reason_of_refusal(cause)
+        return f"{address}: {reason}{_TLS_REMEDIES.get(reason, '').format(address=address)}"
+    if isinstance(error, aiomqtt.MqttCodeError) and str(error.rc) in _NOT_LET_IN:
+        return f"{address}: {error.rc}: {_LOGIN_REMEDY.format(address=address)}"
     text = re.sub(r"^\[Errno -?\d+\] ", "", str(error))
     return f"{address}: {_PLAIN_WORDS.get(text, text)}"
 
@@ -131,4 +159,17 @@ _PLAIN_WORDS = {
     "timed out": "no answer",
     "Operation timed out": "no answer",
     "Disconnected during message iteration": "the broker hung up",
+}
+
+_NOT_LET_IN: Final = ("Not authorized", "Bad user name or password")
+_LOGIN_REMEDY: Final = (
+    "user and password are missing or wrong; type `cnnbo broker login {address}`, or set mqtt.user and "
+    "mqtt.password_file of a daemon"
+)
+_TLS_REMEDIES: Final = {
+    tls.UNTRUSTED: "; name its CA: `cnnbo broker login {address} --ca FILE`, or mqtt.ca of a daemon",
+    tls.OTHER_HOST: "; ask for it by a name that is in it, or add this one on its box: "
+    "`cnnbo broker configure DIR --host NAME`",
+    tls.EXPIRED: "; `cnnbo broker configure DIR` on its box makes a new one",
+    tls.NOT_YET_VALID: "; compare the clocks of the two machines",
 }
