@@ -33,6 +33,7 @@ from cnnbo.scheduler.fleet import Fleet
 
 if TYPE_CHECKING:
     from cnnbo.daemon.api.objects import DaemonObject, FactsObject, InfoObject
+    from cnnbo.daemon.mqtt import BrokerAddress
 
 LAST_WAIT_S = 10.0
 """After a second wish to stop, so long may the ends of killed trials take to be journalled."""
@@ -99,6 +100,7 @@ async def running_daemon(settings: Settings, devices: str) -> AsyncIterator[Daem
         ConfigurationError: something is wrong with state folder or devices; nothing was started.
     """
     failure: Exception | None = None
+    broker = await asyncio.to_thread(_broker_of, settings)
     async with AsyncExitStack() as stack:
         stack.enter_context(_state_lock(settings.state))
         boot = secrets.token_hex(4)
@@ -141,7 +143,7 @@ async def running_daemon(settings: Settings, devices: str) -> AsyncIterator[Daem
                 group.create_task(_tidy(settings.state), name="tidy"),
             ]
             if settings.mqtt.enabled:
-                tasks.append(group.create_task(_mqtt(settings, daemon, shell, journal), name="mqtt"))
+                tasks.append(group.create_task(_mqtt(settings, broker, daemon, shell, journal), name="mqtt"))
             async with control.listening():
                 try:
                     yield daemon
@@ -191,7 +193,22 @@ def _facts(daemon: Daemon, journal: Journal) -> "FactsObject":
     return {"daemon": about, "mqtt": daemon.mqtt_url}
 
 
-async def _mqtt(settings: Settings, daemon: Daemon, shell: Shell, journal: Journal) -> None:
+def _broker_of(settings: Settings) -> "BrokerAddress | None":
+    """The broker of the settings; None = one of our own, or none at all.
+
+    Raises:
+        ConfigurationError: its password or its CA can't be read.
+    """
+    if not settings.mqtt.enabled or settings.mqtt.url is None:
+        return None
+    from cnnbo.daemon.credentials import daemon_address
+
+    return daemon_address(settings.mqtt)
+
+
+async def _mqtt(
+    settings: Settings, broker: "BrokerAddress | None", daemon: Daemon, shell: Shell, journal: Journal
+) -> None:
     """Publish the news, through the broker of the settings or one of our own."""
     # Imported here: the libraries cost a third of the start.
     from cnnbo.daemon.broker import EmbeddedBroker
@@ -199,11 +216,11 @@ async def _mqtt(settings: Settings, daemon: Daemon, shell: Shell, journal: Journ
     from cnnbo.daemon.sinks.mqtt import MqttSink
 
     async with AsyncExitStack() as stack:
-        url = settings.mqtt.url
-        if url is None:
-            broker = await stack.enter_async_context(EmbeddedBroker(settings.state, settings.mqtt.port))
-            url, daemon.mqtt_reason = broker.url, broker.reason
-        if url is None:
+        if broker is None:
+            embedded = await stack.enter_async_context(EmbeddedBroker(settings.state, settings.mqtt.port))
+            daemon.mqtt_reason = embedded.reason
+            broker = None if embedded.url is None else BrokerAddress.parse(embedded.url)
+        if broker is None:
             await journal.keep_no_events()
             await asyncio.Event().wait()  # the reason is in `status`; training goes on without news
             return
@@ -212,9 +229,9 @@ async def _mqtt(settings: Settings, daemon: Daemon, shell: Shell, journal: Journ
             daemon.mqtt_reason = None if is_connected else reason
 
         sink = MqttSink(
-            url, settings.node, boot=daemon.boot, events=journal, base=settings.mqtt.base, on_state=on_state
+            broker, settings.node, boot=daemon.boot, events=journal, base=settings.mqtt.base, on_state=on_state
         )
-        daemon.mqtt_url = str(BrokerAddress.parse(url))  # without the password
+        daemon.mqtt_url = str(broker)  # without the password
         sink.publish(_info(settings, daemon))
         shell.add_sink(sink)
         await sink.run()

@@ -4,6 +4,7 @@ The file is named by CNNBO_CONFIG; else it is /etc/cnnbo/cnnbo.toml for a servic
 for a user, where it may be missing. A key `mqtt.port` is CNNBO_MQTT_PORT in the environment.
 """
 
+import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,8 +14,11 @@ from urllib.parse import urlsplit
 
 from cnnbo.daemon.document import Faults, did_you_mean, dotted, read_document, shown
 from cnnbo.daemon.folders import default_node, state_folder, user_folder
+from cnnbo.daemon.secretfiles import is_exposed
 from cnnbo.scheduler.errors import ConfigurationError
 from cnnbo.scheduler.sharing import NO_LIMITS, Hours, Sharing, Yield
+
+_log = logging.getLogger(__name__)
 
 SERVICE_CONFIG: Final = Path("/etc/cnnbo/cnnbo.toml")
 
@@ -25,12 +29,18 @@ class MqttSettings:
 
     Attributes:
         url: `mqtt://host:port` or `mqtts://…` of a broker; None = an embedded one on this box.
+        user: who the daemon is to that broker, in place of a user in the URL.
+        password_file: file that holds the user's password, absolute; in place of a password in the URL.
+        ca: PEM file of the CA to trust with `mqtts://`, absolute; None = those of the system.
         base: first part of every topic.
         enabled: whether there is any MQTT.
         port: where the embedded broker listens if the port is free, 1-65535.
     """
 
-    url: str | None = None
+    url: str | None = field(default=None, repr=False)  # it may hold a password
+    user: str | None = None
+    password_file: Path | None = None
+    ca: Path | None = None
     base: str = "cnnbo"
     enabled: bool = True
     port: int = 1883
@@ -105,6 +115,7 @@ def load_settings(
     for name, value in flags.items():
         if value is not None:
             _take(values, problems, name, value, place=f"--{name}")
+    problems = problems or _broker_problems(_under("mqtt", values))
     if problems:
         raise ConfigurationError(problems)
     named_state = values.pop("state", None)
@@ -121,6 +132,19 @@ def load_settings(
 
 def _under(table: str, values: Mapping[str, Any]) -> dict[str, Any]:
     return {name.removeprefix(f"{table}."): value for name, value in values.items() if name.startswith(f"{table}.")}
+
+
+def _broker_problems(mqtt: Mapping[str, Any]) -> list[str]:
+    """What fits together in none of the places it may come from."""
+    url = urlsplit(mqtt.get("url") or "")
+    problems = []
+    if mqtt.get("ca") and url.scheme != "mqtts":
+        problems.append("mqtt.ca: is for a broker with TLS; write mqtt.url as mqtts://…, or leave it out.")
+    if mqtt.get("password_file") and not (mqtt.get("user") or url.username):
+        problems.append("mqtt.password_file: whose password is it? Set mqtt.user too.")
+    if mqtt.get("user") and not url.scheme:
+        problems.append("mqtt.user: the embedded broker knows no users; set mqtt.url too, or leave it out.")
+    return problems
 
 
 def _sharing(**values: Any) -> Sharing:
@@ -161,7 +185,18 @@ def _from_file(environ: Mapping[str, str], problems: list[str]) -> dict[str, Any
         except ValueError as error:
             faults.add(key_path, f"{dotted(key_path)}: {error}.")
     problems.extend(faults.problems())
+    _warn_if_exposed(path, values.get("mqtt.url", ""))
     return values
+
+
+def _warn_if_exposed(path: Path, url: str) -> None:
+    # No refusal, as of files that are there for a password alone: it would stop every study for the broker's sake.
+    if urlsplit(url).password is not None and is_exposed(path.stat()):
+        _log.warning(
+            "%s holds the broker's password and others can read it; type: chmod 600 %s, or move it into a "
+            "file of its own: mqtt.password_file",
+            *(path, path),
+        )
 
 
 def _exists(path: Path) -> bool:
@@ -225,6 +260,12 @@ def _folder(value: object) -> Path:
     return Path(value)
 
 
+def _file(value: object) -> Path:
+    if not isinstance(value, str) or not value.startswith("/") or "\0" in value:
+        raise ValueError(f'must be the whole path of a file, like "/etc/cnnbo/mqtt.password", not {shown(value)}')
+    return Path(value)
+
+
 def _url(value: object) -> str:
     # The value is not repeated in the message: it may hold a password.
     remedy = 'must look like "mqtt://host:1883" or "mqtts://host:8883"'
@@ -240,7 +281,18 @@ def _url(value: object) -> str:
     return value
 
 
-def _base(value: object) -> str:
+def _user(value: object) -> str:
+    if not isinstance(value, str) or not value.isprintable() or not 0 < len(value.encode()) <= 1024:
+        raise ValueError(f"must be the name of a user of the broker, not {shown(value)}")
+    return value
+
+
+def checked_base(value: object) -> str:
+    """The first part of every topic, as it is.
+
+    Raises:
+        ValueError: it is none; the text is the rest of a sentence.
+    """
     if not isinstance(value, str) or not re.fullmatch(r"[^+#$/\0\s][^+#\0\s]{0,99}(?<!/)", value):
         raise ValueError(f'must be the beginning of a topic, like "cnnbo" or "lab/cnnbo", not {shown(value)}')
     return value
@@ -252,7 +304,12 @@ def _flag(value: object) -> bool:
     return value
 
 
-def _port(value: object) -> int:
+def checked_port(value: object) -> int:
+    """A port, as it is.
+
+    Raises:
+        ValueError: it is none; the text is the rest of a sentence.
+    """
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 65535:
         raise ValueError(f"must be a port from 1 to 65535, not {shown(value)}")
     return value
@@ -290,9 +347,12 @@ _KEYS: Final[Mapping[str, Callable[[object], object]]] = {
     "node": _node,
     "lease_dir": _folder,
     "mqtt.url": _url,
-    "mqtt.base": _base,
+    "mqtt.user": _user,
+    "mqtt.password_file": _file,
+    "mqtt.ca": _file,
+    "mqtt.base": checked_base,
     "mqtt.enabled": _flag,
-    "mqtt.port": _port,
+    "mqtt.port": checked_port,
     "proposer.deadline_s": _seconds(0.1, 3600),
     "devices.max": _count,
     "devices.hours": Hours.parse,
@@ -304,7 +364,12 @@ _KEYS: Final[Mapping[str, Callable[[object], object]]] = {
 }
 _PATHS: Final = tuple(tuple(name.split(".")) for name in _KEYS)
 _TABLES: Final = frozenset(path[0] for path in _PATHS if len(path) > 1)
-_TEXTS: Final = frozenset({"state", "node", "lease_dir", "mqtt.url", "mqtt.base", "devices.hours", "devices.yield"})
+_TEXTS: Final = frozenset(
+    {
+        *("state", "node", "lease_dir", "devices.hours", "devices.yield"),
+        *("mqtt.url", "mqtt.user", "mqtt.password_file", "mqtt.ca", "mqtt.base"),
+    }
+)
 _SPELLINGS: Final = {
     "true": True,
     "yes": True,

@@ -13,7 +13,7 @@ _REPLY_S = 5.0  # for any single answer of a broker
 
 
 async def follow(
-    url: str,
+    address: BrokerAddress,
     topic_filter: str,
     on_message: Callable[[str, bytes], None],
     on_connection: Callable[[str | None], None],
@@ -25,16 +25,12 @@ async def follow(
     have in flight or queued (rumqttd after 100, mosquitto after about 1,000).
 
     Args:
-        url: `mqtt[s]://[user:password@]host[:port]`.
+        address: where the broker is, and who we are to it.
         topic_filter: what to subscribe to.
         on_message: called with topic and payload.
         on_connection: called with None when the subscription stands, with the reason when there is no connection.
         retry_s: shortest and longest wait between two attempts.
-
-    Raises:
-        ConfigurationError: the URL can't be read.
     """
-    address = BrokerAddress.parse(url)
     wait_s, longest_s = retry_s
     while True:
         try:

@@ -18,6 +18,7 @@ from cnnbo.cli.monitor.figures import printable
 from cnnbo.cli.monitor.reader import follow
 from cnnbo.cli.monitor.render import ASCII, UNICODE, Screen, render
 from cnnbo.cli.monitor.state import MonitorState
+from cnnbo.daemon.credentials import broker_address
 from cnnbo.daemon.mqtt import BrokerAddress
 from cnnbo.scheduler.errors import RequestError
 
@@ -32,16 +33,17 @@ class Monitor:
     """What one `cnnbo watch` does; make it inside of the event loop.
 
     Args:
-        brokers: URLs of the brokers to listen to, at least one.
+        brokers: URLs of the brokers to listen to, at least one; see `broker_address` for users and passwords.
         node: the only box to show, or None for all.
         base: base of the topics.
 
     Raises:
-        ConfigurationError: a URL can't be read.
+        ConfigurationError: a URL, or what is stored about its broker, can't be read.
     """
 
     def __init__(self, brokers: Sequence[str], node: str | None = None, base: str = "cnnbo") -> None:
-        self._urls = {str(BrokerAddress.parse(url)): url for url in brokers}  # by a name without the password
+        addresses = [broker_address(url, os.environ) for url in brokers]
+        self._brokers = {str(address): address for address in addresses}  # by a name without the password
         self._filter = f"{base}/v1/{node or '+'}/#"
         self._changed = asyncio.Event()
         self._lines: deque[str] = deque(maxlen=10_000)
@@ -51,14 +53,16 @@ class Monitor:
     @contextlib.asynccontextmanager
     async def _listening(self) -> AsyncIterator[None]:
         async with asyncio.TaskGroup() as tasks:
-            readers = [tasks.create_task(self._follow(name, url), name=name) for name, url in self._urls.items()]
+            readers = [
+                tasks.create_task(self._follow(name, address), name=name) for name, address in self._brokers.items()
+            ]
             try:
                 yield
             finally:
                 for reader in readers:
                     reader.cancel()
 
-    async def _follow(self, name: str, url: str) -> None:
+    async def _follow(self, name: str, address: BrokerAddress) -> None:
         def take(topic: str, payload: bytes) -> None:
             if line := self.state.apply(topic, payload, time.time(), name):
                 self._lines.append(line)
@@ -70,7 +74,7 @@ class Monitor:
             self.state.brokers[name] = reason
             self._changed.set()
 
-        await follow(url, self._filter, take, connection)
+        await follow(address, self._filter, take, connection)
 
     async def listen_once(self) -> None:
         """Listen until every broker has told what it knows, or why it can't be reached.
@@ -81,14 +85,14 @@ class Monitor:
         async with self._listening():
             await self._settle()
         reasons = [reason for reason in self.state.brokers.values() if reason is not None]
-        if len(reasons) == len(self._urls) or not self.state.brokers:
-            why = "; ".join(reasons) or f"no answer from {', '.join(self._urls)}"
+        if len(reasons) == len(self._brokers) or not self.state.brokers:
+            why = "; ".join(reasons) or f"no answer from {', '.join(self._brokers)}"
             raise RequestError(f"{why}. Is that where a daemon publishes? `cnnbo status` on its box tells.")
 
     async def _settle(self) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LIMIT_S):
-                while len(self.state.brokers) < len(self._urls) or await self._has_changed_within(_QUIET_S):
+                while len(self.state.brokers) < len(self._brokers) or await self._has_changed_within(_QUIET_S):
                     await self._has_changed_within(_QUIET_S)
 
     async def _has_changed_within(self, seconds: float) -> bool:

@@ -141,7 +141,7 @@ class MqttSink:
     was not published here is cleared. It may be of a study that was deleted just before a former life was killed.
 
     Args:
-        url: `mqtt[s]://[user:password@]host[:port]`.
+        broker: `mqtt[s]://[user:password@]host[:port]`, or the address itself.
         node: this box's name in the topics; no slash, `+` or `#`.
         boot: identifies this life of the daemon.
         events: where events wait; those published here only say that there are new ones.
@@ -158,7 +158,7 @@ class MqttSink:
 
     def __init__(
         self,
-        url: str,
+        broker: str | BrokerAddress,
         node: str,
         *,
         boot: str,
@@ -170,7 +170,7 @@ class MqttSink:
         reply_s: float = 10.0,
         retry_s: tuple[float, float] = (0.5, 30.0),
     ) -> None:
-        self._address = BrokerAddress.parse(url)
+        self._address = BrokerAddress.of(broker)
         self._prefix = _topic_prefix(base, node)
         # One id per boot: at a reconnect the broker ends our half-dead former connection instead of keeping it until
         # its keep-alive runs out, when its will would call us offline.
