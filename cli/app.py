@@ -12,6 +12,7 @@ import typer
 from cnnbo import __version__
 from cnnbo.cli.commands import (
     best,
+    broker,
     daemon,
     data,
     devices,
@@ -77,6 +78,7 @@ for command in (
     app.command()(command)
 app.command("return")(devices.return_device)  # a word that no Python function can have
 app.add_typer(data.app, name="data")
+app.add_typer(broker.app, name="broker")
 
 
 def main() -> None:

@@ -1,0 +1,204 @@
+"""`cnnbo broker`: make a mosquitto ready for the network, and log in at one."""
+
+import asyncio
+import os
+import secrets
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cnnbo.cli import options
+from cnnbo.scheduler.errors import ConfigurationError, RequestError
+
+if TYPE_CHECKING:
+    from cnnbo.daemon.broker_certificate import GivenCertificate
+    from cnnbo.daemon.broker_files import Plan
+    from cnnbo.daemon.mosquitto import Role
+    from cnnbo.daemon.mqtt import BrokerAddress
+
+app = typer.Typer(help="Make a broker ready for the network, or log in at one.", no_args_is_help=True)
+
+_REPLY_S = 5.0  # for any single answer of a broker
+
+
+@app.command()
+def configure(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write, like /etc/mosquitto/cnnbo.")],
+    user: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME:ROLE", help="Add a user: viewer, operator, or node (a daemon); several allowed."),
+    ] = None,
+    host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Another name or address of the broker; several allowed."),
+    ] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port for TLS; at first 8883.")] = None,
+    base: Annotated[str | None, typer.Option(help="Base of the topics; at first mqtt.base of the settings.")] = None,
+    node: options.Node = None,
+    cert: Annotated[Path | None, typer.Option(metavar="FILE", help="Use this certificate (PEM).")] = None,
+    key: Annotated[Path | None, typer.Option(metavar="FILE", help="Its key (PEM).")] = None,
+    ca: Annotated[Path | None, typer.Option(metavar="FILE", help="The CA that signed it (PEM).")] = None,
+    ask: Annotated[bool, typer.Option("--ask", help="Ask for new passwords instead of making them up.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be written; no secrets.")] = False,
+) -> None:
+    """Write mosquitto's configuration: TLS, users and their rights. What is there already is kept."""
+    from cnnbo.daemon.broker_certificate import default_hosts
+    from cnnbo.daemon.broker_files import Wishes, plan
+    from cnnbo.daemon.settings import checked_base
+
+    settings = options.settings(None, node)
+    try:
+        wanted_base = None if base is None else checked_base(base)
+    except ValueError as error:
+        raise ConfigurationError(f"--base: {error}.") from None
+    wishes = Wishes(
+        folder.absolute(),
+        settings.node,
+        default_hosts(),
+        default_base=settings.mqtt.base,
+        port=port,
+        base=wanted_base,
+        users=dict(_named_role(text) for text in user or ()),
+        hosts=tuple(host or ()),
+        given=_given(cert, key, ca),
+    )
+    planned = plan(wishes, _ask_for_new_password if ask else lambda user: None)
+    if dry_run:
+        _show(planned)
+        return
+    planned.write()
+    _report(planned)
+
+
+def _named_role(text: str) -> tuple[str, "Role"]:
+    from cnnbo.daemon.mosquitto import Role
+
+    name, _, role = text.partition(":")
+    if role not in tuple(Role):
+        raise ConfigurationError(
+            f"--user {text}: write NAME:ROLE, with one of the roles {', '.join(Role)}; a node is called as its daemon."
+        )
+    return name, Role(role)
+
+
+def _given(cert: Path | None, key: Path | None, ca: Path | None) -> "GivenCertificate | None":
+    from cnnbo.daemon.broker_certificate import GivenCertificate
+
+    if cert is None and key is None and ca is None:
+        return None
+    if cert is None or key is None:
+        raise ConfigurationError(
+            "a certificate of your own is given as --cert FILE and --key FILE; add what is missing."
+        )
+    return GivenCertificate(cert, key, ca)
+
+
+def _ask_for_new_password(user: str) -> str:
+    if not sys.stdin.isatty():
+        raise ConfigurationError("--ask takes a terminal to ask at; leave it out to have passwords made up.")
+    return str(typer.prompt(f"New password of {user}", hide_input=True, confirmation_prompt=True, err=True))
+
+
+def _show(planned: "Plan") -> None:
+    typer.echo(f"In {planned.folder} would be:")
+    for file in planned.files:
+        secrecy = ", secret" if file.is_secret else ""
+        typer.echo(f"\n{file.path.relative_to(planned.folder)} ({file.change}{secrecy})")
+        if not file.is_secret and file.path.suffix != ".crt":
+            typer.echo("".join(f"    {line}\n" for line in file.content.decode().splitlines()), nl=False)
+    typer.echo(f"\nThe certificate: {planned.certificate}.\nNothing was written.")
+
+
+def _report(planned: "Plan") -> None:
+    folder = planned.folder
+    for file in planned.files:
+        if file.change != "kept":
+            typer.echo(f"{file.change:<7}  {file.path}")
+    typer.echo(f"certificate: {planned.certificate}")
+    typer.echo(f"users: {', '.join(f'{user} ({role})' for user, role in planned.broker.users.items())}")
+    typer.echo(f"passwords that were made up: {folder}/passwords, readable by nobody else; delete what you handed on")
+    typer.echo(_next_steps(planned))
+
+
+def _next_steps(planned: "Plan") -> str:
+    """What is left to do, to be pasted."""
+    from cnnbo.daemon.mosquitto import Role
+
+    folder, users = planned.folder, planned.broker.users
+    source = shlex.quote(f"{folder}/cnnbo.conf")
+    shown_host = f"[{planned.host}]" if ":" in planned.host else planned.host
+    url = f"{shown_host}:{planned.broker.port}"
+    node = next((user for user, role in users.items() if role is Role.NODE), "NODE")
+    person = next((user for user, role in users.items() if role is not Role.NODE), "USER")
+    authority = f'\n    ca = "{folder}/ca.crt"' if planned.has_authority else ""
+    copies = "ca.crt and the password" if planned.has_authority else "the password"
+    return f"""
+Next:
+1. The broker reads it once it is linked, and started again:
+    ln -sf {source} /etc/mosquitto/conf.d/cnnbo.conf && systemctl restart mosquitto
+2. The daemon of {node}, in its cnnbo.toml (a copy of the password file that its user alone can read):
+    [mqtt]
+    url = "mqtts://{url}"
+    user = "{node}"
+    password_file = "{folder}/passwords/{node}"{authority}
+3. On another machine, with {copies} of {person}:
+    cnnbo broker login mqtts://{person}@{url}{" --ca ca.crt" if planned.has_authority else ""}
+    cnnbo watch --broker mqtts://{url}"""
+
+
+@app.command()
+def login(
+    url: Annotated[str, typer.Argument(metavar="URL", help="Like mqtts://viewer@tower.lan; without the password.")],
+    ca: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="CA of the broker's certificate, where it is no public one.")
+    ] = None,
+) -> None:
+    """Try a user at a broker and keep the password for `--broker`; it is asked for, or read from stdin."""
+    from dataclasses import replace
+
+    from cnnbo.daemon.credentials import store
+    from cnnbo.daemon.mqtt import BrokerAddress
+    from cnnbo.daemon.tls import check_authority
+
+    address = BrokerAddress.parse(url)
+    if address.password is not None:
+        raise ConfigurationError(
+            f"{address}: leave the password out of the URL, `ps` shows it; it is asked for, or read from stdin."
+        )
+    if ca is not None:
+        if not address.tls:
+            raise ConfigurationError(f"--ca: {address} is without TLS; write mqtts://.")
+        check_authority(ca)
+    user = address.user or _ask_at_terminal("User")
+    address = replace(address, user=user, password=_password(user, address), ca=None if ca is None else ca.absolute())
+    asyncio.run(_try(address))
+    path = store(address, os.environ)
+    typer.echo(f"{user} is known at {address}; kept in {path} for --broker {address}.")
+
+
+def _ask_at_terminal(what: str) -> str:
+    if not sys.stdin.isatty():
+        raise ConfigurationError("there is no terminal to ask for the user; write it into the URL: mqtts://USER@HOST.")
+    return str(typer.prompt(what, err=True))
+
+
+def _password(user: str, address: "BrokerAddress") -> str:
+    if sys.stdin.isatty():
+        return str(typer.prompt(f"Password of {user} at {address}", hide_input=True, err=True))
+    password = sys.stdin.readline().removesuffix("\n")
+    if not password:
+        raise ConfigurationError("no password on stdin; type the command at a terminal, or end it with < FILE.")
+    return password
+
+
+async def _try(address: "BrokerAddress") -> None:
+    from cnnbo.daemon.mqtt import Failure, connected, reason_of
+
+    try:
+        async with connected(address.client(f"cnnbo-login-{secrets.token_hex(6)}", reply_s=_REPLY_S)):
+            return
+    except Failure as error:
+        raise RequestError(f"{reason_of(error, address)}. Nothing was stored.") from error

@@ -1,0 +1,269 @@
+"""The folder that makes a mosquitto cnnbo's broker: configuration, certificates, passwords and rights.
+
+`broker.toml` in it says what the folder was made from. What is there is kept, what is missing is made: see `plan`.
+"""
+
+import os
+import pwd
+import re
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import tomlkit
+
+from cnnbo.daemon.broker_certificate import GivenCertificate, planned_certificate
+from cnnbo.daemon.document import Faults, did_you_mean, dotted, parse_document, read_text, shown
+from cnnbo.daemon.mosquitto import Role, access_list, configuration, password_line
+from cnnbo.daemon.planned import PlannedFile, planned, read_if_there
+from cnnbo.daemon.settings import checked_base, checked_port
+from cnnbo.scheduler.errors import ConfigurationError
+
+_DEFAULT_PORT: Final = 8883
+_PASSWORD_LIMIT: Final = 200
+_HOST: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*")
+
+_NEW_FILE = """\
+# What `cnnbo broker configure` makes this folder from. Change it here or by its options, then run it again; a user
+# whose line is gone is shut out. Roles: viewer, operator, node (the daemon of the node of that name).
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What is asked of the broker, beside what its folder says already.
+
+    Attributes:
+        folder: absolute.
+        port: of the TLS listener; None = as it is, at first 8883.
+        base: first part of every topic; None = as it is, at first `default_base`.
+        users: roles of users to add, or to change.
+        hosts: names and addresses the broker is asked for by, beside `default_hosts`; the first one is what clients
+            are told to use.
+        given: a certificate to use instead of one of our own.
+        node: this box's name; a folder that is new gets it as a user, and `viewer` and `operator`.
+        default_base: see `base`.
+        default_hosts: of this box; an own certificate is for them too.
+    """
+
+    folder: Path
+    node: str
+    default_hosts: tuple[str, ...]
+    default_base: str = "cnnbo"
+    port: int | None = None
+    base: str | None = None
+    users: Mapping[str, Role] = field(default_factory=dict)
+    hosts: tuple[str, ...] = ()
+    given: GivenCertificate | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What the broker shall be.
+
+    Attributes:
+        port: where it listens, with TLS.
+        base: first part of every topic.
+        users: everybody who may come in, with roles.
+    """
+
+    port: int
+    base: str
+    users: Mapping[str, Role]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the folder will hold.
+
+    Attributes:
+        folder: see `Wishes`.
+        host: what clients are told to use.
+        broker: what the files make of it.
+        certificate: what became of the broker's certificate, for whom it is and until when.
+        files: in the order in which they are written.
+    """
+
+    folder: Path
+    host: str
+    broker: Description
+    certificate: str
+    files: tuple[PlannedFile, ...]
+
+    @property
+    def has_authority(self) -> bool:
+        """Whether clients need `ca.crt` to believe the certificate."""
+        return any(file.path.name == "ca.crt" for file in self.files)
+
+    def write(self) -> None:
+        """Make the folder what was planned.
+
+        Raises:
+            ConfigurationError: it can't be written; what was written before is whole.
+        """
+        broker = _broker_account()
+        try:
+            if not self.folder.exists():
+                self.folder.mkdir(parents=True)
+                self.folder.chmod(0o755)  # whatever root's umask is, the broker has to get in
+            (self.folder / "passwords").mkdir(mode=0o700, exist_ok=True)
+            for file in self.files:
+                file.write(broker)
+        except OSError as error:
+            raise ConfigurationError(
+                f"{error.filename or self.folder} can't be written ({error.strerror}); name another folder, "
+                "or run it as who may write there."
+            ) from error
+
+
+def _broker_account() -> tuple[int, int] | None:
+    """Whom mosquitto turns into when root starts it; None where that doesn't happen."""
+    if os.getuid() != 0:
+        return None
+    try:
+        account = pwd.getpwnam("mosquitto")
+    except KeyError:
+        return None
+    return account.pw_uid, account.pw_gid
+
+
+def plan(wishes: Wishes, new_password: Callable[[str], str | None]) -> Plan:
+    """Work out what the folder should hold; reads it, and changes nothing.
+
+    Args:
+        wishes: what is asked for.
+        new_password: called with each user who has no password yet; returns it, or None to have one made up, which is
+            kept in `passwords/` to be handed on.
+
+    Raises:
+        ConfigurationError: something asked for or found there can't be used.
+    """
+    _check(wishes)
+    folder = wishes.folder
+    description, text = _described(wishes)
+    certificate = planned_certificate(folder, wishes.hosts, wishes.default_hosts, wishes.given)
+    rights = access_list(description.users, description.base)
+    files = (
+        planned(folder / "broker.toml", text),
+        *certificate.files,
+        *_password_files(folder, description.users, new_password),
+        planned(folder / "acl", rights, is_private=True, is_for_broker=True),
+        planned(folder / "cnnbo.conf", configuration(folder, description.port)),
+    )
+    host = (*wishes.hosts, *wishes.default_hosts)[0]
+    return Plan(folder, host, description, certificate.note, files)
+
+
+def _check(wishes: Wishes) -> None:
+    problems: list[str] = []
+    if any(character in str(wishes.folder) for character in "\n\r\0"):
+        problems.append(f"{str(wishes.folder)!r} can't stand in mosquitto's configuration; name another folder.")
+    problems += [f"--user {shown(user)}: {fault}." for user in wishes.users if (fault := _user_fault(user))]
+    problems += [
+        f"--host {shown(host)}: must be a host name or an address, without a port."
+        for host in wishes.hosts
+        if not _HOST.fullmatch(host)
+    ]
+    if problems:
+        raise ConfigurationError(problems)
+
+
+def _user_fault(user: str) -> str | None:
+    """Why nobody can be called this, or None: the name stands in two of mosquitto's files, and names one of ours."""
+    if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", user):
+        return None
+    return 'a name is 1 to 64 of A-Z, a-z, 0-9, "_", "." and "-"'
+
+
+def _described(wishes: Wishes) -> tuple[Description, str]:
+    """What the broker shall be, by `broker.toml` and the wishes, and the new text of that file."""
+    path = wishes.folder / "broker.toml"
+    is_new = read_if_there(path) is None
+    text = _NEW_FILE if is_new else read_text(path)
+    before = _read_description(text, str(path))
+    users = before.get("users", {})
+    if is_new:
+        users = {wishes.node: Role.NODE, "viewer": Role.VIEWER, "operator": Role.OPERATOR}
+    description = Description(
+        wishes.port or before.get("port", _DEFAULT_PORT),
+        wishes.base or before.get("base", wishes.default_base),
+        {**users, **wishes.users},
+    )
+    return description, _rewritten(text, description)
+
+
+def _rewritten(text: str, description: Description) -> str:
+    """The text with the new values, and everything that people wrote beside them."""
+    document = tomlkit.parse(text)
+    values: dict[str, object] = {"port": description.port, "base": description.base}
+    for key, value in values.items():
+        if document.get(key) != value:
+            document[key] = value
+    table = document.setdefault("users", tomlkit.table())
+    for user, role in description.users.items():
+        if table.get(user) != role:
+            table[user] = role.value
+    return tomlkit.dumps(document)
+
+
+def _read_description(text: str, source: str) -> dict[str, Any]:
+    document = parse_document(text, source)
+    faults = Faults(document)
+    values: dict[str, Any] = {}
+    for key, value in document.data.items():
+        if key not in _CHECKS:
+            faults.add((key,), f"{shown(key)} is no key here; {did_you_mean(key, _CHECKS)}")
+            continue
+        try:
+            values[key] = _CHECKS[key](value)
+        except ValueError as error:
+            faults.add((key,), f"{dotted((key,))}: {error}.")
+    faults.raise_any()
+    return values
+
+
+def _roles(value: object) -> dict[str, Role]:
+    if not isinstance(value, dict):
+        raise ValueError(f"must be a table, not {shown(value)}")
+    for user, role in value.items():
+        if fault := _user_fault(user):
+            raise ValueError(f"{shown(user)}: {fault}")
+        if role not in tuple(Role):
+            raise ValueError(f"{user} must be one of {', '.join(Role)}, not {shown(role)}")
+    return {user: Role(role) for user, role in value.items()}
+
+
+_CHECKS: Final[Mapping[str, Callable[[object], object]]] = {
+    "port": checked_port,
+    "base": checked_base,
+    "users": _roles,
+}
+
+
+def _password_files(
+    folder: Path, users: Mapping[str, Role], new_password: Callable[[str], str | None]
+) -> list[PlannedFile]:
+    stored = (read_if_there(folder / "passwd") or b"").decode(errors="replace").splitlines()
+    lines = {line.partition(":")[0]: line for line in stored}
+    notes: list[PlannedFile] = []
+    for user in users:
+        note = folder / "passwords" / user
+        kept = read_if_there(note)
+        if user not in lines:
+            password = kept.decode().strip() if kept else _checked(new_password(user))
+            if password is None:
+                password = secrets.token_urlsafe(24)
+                kept = f"{password}\n".encode()
+            lines[user] = password_line(user, password, secrets.token_bytes(12))
+        if kept is not None:
+            notes.append(planned(note, kept, is_secret=True))
+    hashes = "".join(f"{lines[user]}\n" for user in users)
+    return [*notes, planned(folder / "passwd", hashes, is_secret=True, is_for_broker=True)]
+
+
+def _checked(password: str | None) -> str | None:
+    if password is not None and not (0 < len(password) <= _PASSWORD_LIMIT and password.isprintable()):
+        raise ConfigurationError(f"a password has 1 to {_PASSWORD_LIMIT} printable characters; choose another one.")
+    return password
