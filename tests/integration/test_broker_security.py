@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from tests.integration.conftest import CNNBO, PATIENCE_S, Box
+from tests.listeners import listeners
 from tests.secured import SecuredBroker
 from tests.subscriber import publish, subscribed
 
@@ -32,16 +33,6 @@ def broker() -> Iterator[SecuredBroker]:
     broker.start()
     yield broker
     broker.close()
-
-
-def listening_ports(pid: int) -> set[int]:
-    """Where a process listens, by the kernel's own tables."""
-    links = [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()]
-    inodes = {link.removeprefix("socket:[").removesuffix("]") for link in links}
-    lines = [
-        line.split() for table in ("tcp", "tcp6") for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()
-    ]
-    return {int(line[1].rpartition(":")[2], 16) for line in lines if line[3] == "0A" and line[9] in inodes}
 
 
 async def refusal(address: BrokerAddress, reply_s: float = 10.0) -> str:
@@ -128,7 +119,7 @@ async def test_there_is_no_door_without_tls(broker: SecuredBroker) -> None:
     """A password in clear would be everybody's on the same network."""
     plain = BrokerAddress("localhost", broker.port, False, "viewer", broker.password("viewer"))
     assert await refusal(plain, reply_s=0.5) == f"mqtt://localhost:{broker.port}: no answer"
-    assert listening_ports(broker.pid) == {broker.port}
+    assert listeners(broker.pid) == {("0.0.0.0", broker.port), ("::", broker.port)}
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # paho leaves a refused TLS socket open
