@@ -4,6 +4,7 @@ Commands import what they need inside their functions, so that `cnnbo --help` lo
 """
 
 import errno
+import re
 import sys
 from typing import Annotated
 
@@ -113,7 +114,9 @@ def _bug_report(error: Exception) -> str:
     import traceback
 
     with tempfile.NamedTemporaryFile("w", prefix="cnnbo-bug-", suffix=".txt", delete=False) as file:
-        file.write(f"cnnbo {__version__}, Python {sys.version}\n{' '.join(sys.argv)}\n")
+        # People send it to others: what stands before the @ of a URL may be a password.
+        typed = re.sub(r"//\S*@", "//…@", " ".join(sys.argv))
+        file.write(f"cnnbo {__version__}, Python {sys.version}\n{typed}\n")
         file.write("".join(traceback.format_exception(error)))
     return file.name
 

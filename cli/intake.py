@@ -21,7 +21,9 @@ def read_study(path: Path, data: str | None) -> StudySpec:
 
     cwd = Path.cwd()
     spec = load_study(path, cwd=cwd, data_override=data)
-    origin = Origin(cwd=str(cwd), environment=dict(os.environ), python=_interpreter(spec, cwd))
+    # Ours are for this command alone; no trial gets them, and there may be a broker's password among them.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("CNNBO_")}
+    origin = Origin(cwd=str(cwd), environment=environment, python=_interpreter(spec, cwd))
     spec = replace(spec, origin=origin)
     _check_program(spec, path)
     return spec

@@ -28,8 +28,8 @@ def reason_of_refusal(error: ssl.SSLError) -> str:
     """Why no TLS connection came about, without OpenSSL's jargon where it is one of the usual reasons."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return _REASONS.get(error.verify_code, f"its certificate is refused ({error.verify_message})")
-    if error.reason == "WRONG_VERSION_NUMBER":
-        return "it speaks no TLS at this port"
+    if error.reason in ("WRONG_VERSION_NUMBER", "UNEXPECTED_EOF_WHILE_READING"):
+        return "it does not seem to speak TLS at this port"
     return f"TLS failed ({error.reason or error})"
 
 

@@ -50,8 +50,8 @@ ROWS = (
         "takes MQTT 5",
         is_slow=True,
     ),
-    Row("retained messages after SIGTERM and a new start", checks.retained_over_sigterm, "kept", "lost"),
-    Row("retained messages after SIGKILL and a new start", checks.retained_over_sigkill, "lost", "lost"),
+    Row("a retained message, set just before SIGTERM, after a new start", checks.retained_over_sigterm, "kept", "lost"),
+    Row("a retained message, set just before SIGKILL, after a new start", checks.retained_over_sigkill, "lost", "lost"),
     Row("a shared subscription of two, four messages", checks.shared_subscriptions, r"2 \+ 2", r"2 \+ 2"),
     Row(
         "a second client with the same id",

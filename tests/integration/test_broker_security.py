@@ -19,6 +19,7 @@ from tests.secured import SecuredBroker
 from tests.subscriber import publish, subscribed
 
 from cnnbo.daemon import certificates
+from cnnbo.daemon.broker import EmbeddedBroker
 from cnnbo.daemon.mqtt import BrokerAddress, Failure, connected, reason_of
 
 pytestmark = pytest.mark.mosquitto
@@ -205,7 +206,8 @@ def test_a_study_runs_and_is_watched_over_tls_as_the_printed_steps_say(broker: S
     daemon = box.start("daemon", "--devices", "cpu:1", "--node", "tower")
     said = box.wait_for(daemon, "ready:")
     assert box.json("status")["mqtt"] == url
-    box.run("run", box.write_study())
+    box.run("run", box.write_study(), CNNBO_BROKER_PASSWORD="not for trials")
+    assert b"not for trials" not in b"".join(path.read_bytes() for path in box.state.glob("journal.sqlite*"))
 
     viewer = f"mqtts://viewer@localhost:{broker.port}"
     login = subprocess.run(
@@ -227,3 +229,27 @@ def test_a_study_runs_and_is_watched_over_tls_as_the_printed_steps_say(broker: S
     logged = (broker.printed, "".join(said), broker.log.read_text(), login.stdout + login.stderr, shown.stdout, seen)
     for secret in (*keys, *(broker.password(user) for user in ("tower", "other", "viewer", "operator"))):
         assert not any(secret in text for text in logged)
+
+
+@pytest.mark.parametrize(
+    ("variable", "sentence"),
+    [
+        ("CNNBO_MQTT_PASSWORD_FILE", "password file /nowhere can't be read (No such file or directory)"),
+        ("CNNBO_MQTT_CA", "/nowhere is no file of a CA (No such file or directory)"),
+    ],
+)
+def test_a_daemon_without_its_password_or_ca_does_not_start(box: Box, variable: str, sentence: str) -> None:
+    """Found at the start it is a mistake of the settings; found later, news that never come."""
+    settings = {"CNNBO_MQTT_URL": "mqtts://localhost", "CNNBO_MQTT_USER": "tower", variable: "/nowhere"}
+    assert sentence in box.run("daemon", "--devices", "cpu:1", code=78, **settings).stderr
+    assert not (box.state / "journal.sqlite").exists()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # paho leaves a refused TLS socket open
+async def test_a_port_without_tls_is_told(tmp_path: Path) -> None:
+    """The other commonest mistake."""
+    async with EmbeddedBroker(tmp_path, 0) as plain:
+        assert plain.url is not None
+        reason = await refusal(BrokerAddress.parse(plain.url.replace("mqtt:", "mqtts:")))
+    gc.collect()
+    assert "does not seem to speak TLS at this port" in reason
