@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 _HOST = "127.0.0.1"  # loopback only: it asks nobody for a password
 _READY_S = 10.0
 _STOP_S = 5.0
-_LAST_WILL_S = 0.5  # what a broker whose daemon was killed has for telling so
+_LAST_WILL_S = 0.5  # what a broker whose daemon stopped or was killed has for telling so
 _RETRY_S = (0.5, 30.0)
 _FIRST_TRIES = 3
 _LISTEN = "0A"  # a state in /proc/net/tcp
@@ -169,16 +169,14 @@ class EmbeddedBroker:
         process, self._process = self._process, None
         if process is None:
             return
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
+        assert process.stdin is not None  # it was started with a pipe
+        process.stdin.close()  # no SIGTERM: it has acknowledged our "offline", and may not have told anybody yet
         try:
             async with asyncio.timeout(_STOP_S):
                 await process.wait()
         except TimeoutError:
             process.kill()
             await process.wait()
-        assert process.stdin is not None  # it was started with a pipe
-        process.stdin.close()
 
 
 def _free_port(wanted: int) -> int:
@@ -223,7 +221,7 @@ def _socket_inode(link: Path) -> str | None:
 
 
 def _end_with_parent() -> None:
-    """Wait for the daemon's end of the pipe to close, which only its death does, and end soon after."""
+    """Wait for the daemon's end of the pipe to close, as it stops or dies, and end soon after."""
     os.read(sys.stdin.fileno(), 1)
     time.sleep(_LAST_WILL_S)
     os._exit(0)  # rumqttd has no way to be stopped, and nothing to save

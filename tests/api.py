@@ -1,7 +1,9 @@
 """The published API as tests read it: `docs/asyncapi.yaml` and `docs/schemas`."""
 
 import json
+import os
 import re
+import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -78,3 +80,21 @@ def sending(channel: str) -> dict[str, Any]:
         if operation["action"] == "send" and operation["channel"]["$ref"] == f"#/channels/{channel}"
     ]
     return dict(operation["bindings"]["mqtt"])
+
+
+def shell_blocks() -> list[str]:
+    """The shell commands of `docs/mqtt.md`, block by block."""
+    return re.findall(r"```sh\n(.*?)```", (DOCS / "mqtt.md").read_text(), re.DOTALL)
+
+
+def shell_block(part: str) -> str:
+    """The one block that holds a piece of text."""
+    [block] = [block for block in shell_blocks() if part in block]
+    return block
+
+
+def mosquitto_options(home: Path, options: str) -> dict[str, str]:
+    """The environment in which mosquitto's clients find these options, as the page says."""
+    for client in ("mosquitto_sub", "mosquitto_pub"):
+        (home / client).write_text(options)
+    return {**os.environ, "XDG_CONFIG_HOME": str(home), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}

@@ -29,48 +29,41 @@ def connection(url: str) -> aiomqtt.Client:
 
 
 class Follower:
-    """Prints what is worth telling of one study."""
+    """Prints each trial that ends, once, whenever it is heard of."""
 
-    def __init__(self, study: str) -> None:
-        self._study = study
-        self._seen: set[tuple[str, int]] = set()
+    def __init__(self) -> None:
+        self._told: set[int] = set()
+        self._study: dict[str, Any] = {"ended": None}
 
     def take(self, body: dict[str, Any]) -> bool:
-        """Take a message; returns whether the study has ended."""
+        """Take what a topic says; returns whether everything is told."""
         if body["schema"] == "cnnbo.study/1":
-            return self._take_study(body)
-        # Events arrive at least once: the same `boot` and `seq` again is a copy.
-        key = body["boot"], body["seq"]
-        if (
-            body["event"] in ("trial_complete", "trial_failed")
-            and body["study"] == self._study
-            and key not in self._seen
-        ):
-            print(f"#{body['trial']}  {body['value'] if body['failure'] is None else body['failure']}", flush=True)
-        self._seen.add(key)
-        return False
+            self._study = body
+        elif body["state"] in ("complete", "failed") and body["id"] not in self._told:
+            print(f"#{body['id']}  {body['failure'] or body['value']}", flush=True)
+            self._told.add(body["id"])
+        # Topics know no order among each other: the study may have ended before its last trial is heard of.
+        return self._study["ended"] is not None and len(self._told) >= self._study["finished"]
 
-    def _take_study(self, body: dict[str, Any]) -> bool:
-        if body["ended"] is None:
-            return False
-        best = body["best"]
+    def conclude(self) -> None:
+        """Print what the study came to."""
+        best = self._study["best"]
         said = "no trial completed" if best is None else f"best {best['value']} (#{best['trial']})"
-        print(f"{body['name']} {body['state']}: {said}", flush=True)
-        return True
+        print(f"{self._study['name']} {self._study['state']}: {said}", flush=True)
 
 
 async def follow(url: str, study: str) -> None:
     """Print until the study has ended, across any outage of the broker."""
-    follower = Follower(study)
+    follower = Follower()
     while True:
         try:
             async with connection(url) as client:
-                await client.subscribe("cnnbo/v1/+/event", qos=1)
-                await client.subscribe(f"cnnbo/v1/+/study/{study}", qos=0)
+                await client.subscribe([(f"cnnbo/v1/+/study/{study}", 0), (f"cnnbo/v1/+/study/{study}/trial/+", 0)])
+                print(f"following {study}", file=sys.stderr, flush=True)
                 async for message in client.messages:
                     # An empty payload clears the topic of a study that was archived or deleted.
                     if message.payload and follower.take(json.loads(message.payload)):
-                        return
+                        return follower.conclude()
         except aiomqtt.MqttError as error:
             print(f"no broker ({error}), trying again", file=sys.stderr, flush=True)
             await asyncio.sleep(RETRY_S)
