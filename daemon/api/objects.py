@@ -52,11 +52,11 @@ class EnvelopeKeys(Told):
     schema: str
     """Name and number of the object's form; keys may be added to it, a breaking change counts up."""
     ts: Time
-    """When the daemon published it; a copy that is sent again carries the same time."""
+    """When it was told; a copy that is sent again carries the same time."""
     boot: str
-    """Identifies this life of the daemon; another one means that `seq` begins anew."""
+    """Identifies a life of the daemon."""
     seq: Number
-    """Rises with each message of a topic, and of all progress topics together; the same again is a copy."""
+    """Rises from message to message of a topic; the same `boot` and `seq` on a topic again are a copy."""
 
 
 class InfoObject(Told):

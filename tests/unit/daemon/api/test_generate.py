@@ -22,6 +22,7 @@ from cnnbo.daemon.messages import retained
 from cnnbo.scheduler.trial import CANCELLED, COMPLETE, Failure
 
 MADE = made_files(DOCS)
+PUBLISHED = published()
 
 
 @pytest.mark.parametrize("name", sorted(MADE))
@@ -38,10 +39,10 @@ def test_no_schema_is_published_that_is_made_no_longer() -> None:
     }
 
 
-@pytest.mark.parametrize("name", sorted(published()))
+@pytest.mark.parametrize("name", sorted(PUBLISHED))
 def test_a_schema_is_valid_and_describes_each_of_its_keys(name: str) -> None:
     """A key without meaning and unit is a riddle; validators differ in what they forgive."""
-    schema = published()[name]
+    schema = PUBLISHED[name]
     Draft7Validator.check_schema(schema)
     assert [key for key, value in _keys(schema) if not value.get("description")] == []
 
