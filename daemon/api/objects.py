@@ -82,7 +82,7 @@ class DeviceObject(Told):
     name: str
     """The maker's name for it."""
     state: DeviceState
-    """`idle`, `busy` with a trial, `foreign` (used by somebody else), `drained` by an operator, or `quarantined`."""
+    """`busy` with a trial, `foreign` (used by somebody else), `drained` by an operator, `quarantined` with a fault."""
     reason: str | None
     """Why it is out of use, or gets no trial, as a sentence."""
     since: Time | None
@@ -117,7 +117,7 @@ class AttemptObject(Told):
     ended: Time | None
     """When it ended; null while it runs."""
     outcome: Outcome | None
-    """`complete`, `cancelled` or a failure class; null while it runs."""
+    """How it ended; null while it runs."""
     resumed: bool
     """Whether it went on from a checkpoint, as it said at its end."""
     energy_j: Amount | None
@@ -130,7 +130,7 @@ class TrialObject(Told):
     id: Number
     """Counts from 1 within the study."""
     state: TrialState
-    """`pending`, `running`, `complete`, `failed` or `cancelled`; a lost attempt leads back to `pending`."""
+    """How it stands; a lost attempt leads back to `pending`."""
     configuration: dict[str, Scalar]
     """Parameters with their values."""
     value: float | None
@@ -204,7 +204,7 @@ class StudyObject(Told):
     name: str
     """Its name, [a-z0-9-]{1,40}."""
     state: StudyState
-    """`running`, `paused`, `finished`, `failed` or `cancelled`."""
+    """What it is doing; one is `failed` that ended without a completed trial."""
     reason: Reason | None
     """Why it is in that state; null while nothing stopped it."""
     archived: bool
@@ -421,7 +421,7 @@ class SubmittedObject(ShowObject):
 
 
 class LimitObject(Told):
-    """The limit of the box; with `study`, that study."""
+    """The limit of the box."""
 
     limit: Count | None
     """How many devices are used at a time; null for all of them."""

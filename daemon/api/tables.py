@@ -63,7 +63,7 @@ def _requests() -> str:
         keys = [f"`{key}`" if key in required else f"[`{key}`]" for key in schema.get("properties", {})]
         name = f"[`{verb}`](schemas/request.{verb}.json)"
         answers = [schema_of(kind)["description"] for kind in ANSWERS[verb]]
-        rows.append((name, ", ".join(keys), schema["description"], " ".join(answers)))
+        rows.append((name, ", ".join(keys), schema["description"], " Or: ".join(answers)))
     return _table(("verb", "keys", "what", "`data`"), rows)
 
 
@@ -81,13 +81,18 @@ def _rows(schema: Schema, prefix: str) -> Iterable[tuple[str, ...]]:
 
 
 def _type(schema: Schema) -> str:
-    """A type in words: its names, the format of a text, the range of a number."""
+    """A type in words: its names, the range of a number, what else is known of a text or an array."""
     if "anyOf" in schema:
         return " or ".join(_type(option) for option in schema["anyOf"])
+    if "enum" in schema:
+        values = ", ".join(f"`{value}`" for value in schema["enum"] if value is not None)
+        return f"{values} or null" if None in schema["enum"] else values
     kinds: Any = schema["type"]
     words = [kinds] if isinstance(kinds, str) else list(kinds)
-    if "date-time" in schema.get("format", ""):
+    if schema.get("format") == "date-time":
         words[0] = "time"
+    if "items" in schema:
+        words[0] = f"array of {_type(schema['items'])}s"
     bounds = [f"{symbol} {schema[bound]:g}" for bound, symbol in _SYMBOLS.items() if bound in schema]
     return ", ".join([" or ".join(words), *bounds])
 
