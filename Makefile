@@ -1,5 +1,6 @@
 # make test     everything that must hold: format, lint, types, import rules, then the tests
 # make check    the same without the tests
+# make test-long  what takes a minute: the outage of a broker, at full length
 # make fuzz     the property tests alone with many new examples, for an hour or so by hand
 # make nemesis  rounds of faults against the real daemon (docs/nemesis.md); ROUNDS=200 and SEED=17 say how many, and from where
 # make api      writes docs/schemas, docs/asyncapi.yaml and the tables of docs/mqtt.md anew, from daemon/api/
@@ -12,7 +13,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := test
-.PHONY: .venv check test fuzz nemesis api demo clean
+.PHONY: .venv check test test-long fuzz nemesis api demo clean
 
 # What is installed beside the thin base.
 EXTRAS ?= bo,svhn,dev
@@ -39,6 +40,9 @@ check: .venv
 
 test: check
 	$(BIN)/pytest -n $(JOBS)
+
+test-long: .venv
+	CNNBO_OUTAGE_S=60 $(BIN)/pytest tests/integration/test_delivery.py -k while_the_broker_was_away
 
 # Whatever the tests call Hypothesis for carries its marker.
 fuzz: .venv

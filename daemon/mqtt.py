@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import re
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -106,6 +107,8 @@ class BrokerAddress:
             timeout=reply_s,
             max_queued_incoming_messages=queue_limit,
             tls_params=aiomqtt.TLSParameters(ca_certs=None if self.ca is None else str(self.ca)) if self.tls else None,
+            # A batch of small packets would wait for the other side's delayed acknowledgement, 40 ms on Linux.
+            socket_options=((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),),
             logger=_library_log,
         )
 

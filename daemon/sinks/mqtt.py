@@ -24,8 +24,8 @@ from cnnbo.daemon.tasks import end_tasks
 from cnnbo.scheduler.errors import ConfigurationError
 
 _log = logging.getLogger(__name__)
-_LEAVE_S = 1.0  # for the tasks of a connection that may be dead
-_FAREWELL_S = 2.0  # for the last news and "offline" when the daemon stops
+_LEAVE_S = 1.0  # for the tasks of a connection that may be dead, and for "offline"
+_FAREWELL_S = 2.0  # for the last news when the daemon stops
 _BATCH = 16  # publishes under way at once; paho's own limit is 20
 _PROGRESS_LIMIT = 1000
 # Messages that came and were not looked at: at each connection all that the broker retains comes in one flood. What
@@ -85,20 +85,20 @@ class SendQueue:
 
     @property
     def wants_events(self) -> bool:
-        """Whether it is the turn of the next events: they come after the states that they led to."""
-        return not self._unsent and not self._events
-
-    def forget_events(self) -> None:
-        """Drop the events: those that were not acknowledged are on disk."""
-        self._events.clear()
+        """Whether the next events should be read from the disk."""
+        return not self._events
 
     def has_state(self, topic: str) -> bool:
         """Whether a retained topic should stand."""
         return bool(self._retained.get(topic))
 
     def renew(self) -> None:
-        """Make every retained topic due again: the broker may have forgotten all of them. Old progress is dropped."""
+        """Begin with a broker that may have forgotten everything: every retained topic is due again.
+
+        Old progress is dropped; so are events, for those that were not acknowledged are on disk.
+        """
         self._progress.clear()
+        self._events.clear()
         self._unsent = dict.fromkeys(self._retained)
 
     def take(self, now: float) -> list[_Packet]:
@@ -185,6 +185,7 @@ class MqttSink:
         self._queue = SendQueue(progress_interval_s)
         self._wake = asyncio.Event()
         self._is_connected: bool | None = None  # None before the first attempt
+        self._is_leaving = False
 
     @property
     def availability_topic(self) -> str:
@@ -238,17 +239,16 @@ class MqttSink:
         """One connection, from CONNECT to its end; always ends by an exception."""
         async with connected(self._new_client()) as client:
             # No TaskGroup, which cancels its tasks but once: aiomqtt's waits may drop a cancellation, see `end_tasks`.
-            tasks = (
-                asyncio.create_task(self._watch(client), name="mqtt-watch"),
-                asyncio.create_task(self._deliver(client), name="mqtt-delivery"),
-            )
+            watch = asyncio.create_task(self._watch(client), name="mqtt-watch")
+            delivery = asyncio.create_task(self._deliver(client), name="mqtt-delivery")
+            tasks = (watch, delivery)
             try:
                 done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     task.result()  # raises
             except asyncio.CancelledError:
-                await end_tasks(tasks, _LEAVE_S)
-                await self._farewell(client)
+                await end_tasks([watch], _LEAVE_S)  # it would contradict what is said now
+                await self._farewell(client, delivery)
                 raise
             finally:
                 await end_tasks(tasks, _LEAVE_S)
@@ -286,21 +286,18 @@ class MqttSink:
         await self._say(client, b"online")
         await client.subscribe([(self.availability_topic, 1), *((f"{self._prefix}/{t}", 0) for t in _RETAINED_TOPICS)])
         self._queue.renew()
-        self._renew_events()
+        self._are_events_due = True
         self._tell(True, None)
         while True:
             self._wake.clear()
             if batch := await self._next_batch():
                 await self._send(client, batch)
                 continue
+            if self._is_leaving:
+                return
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._queue.wait_s(time.monotonic())):
                     await self._wake.wait()
-
-    def _renew_events(self) -> None:
-        """Read the events from the disk again, beginning with the oldest that was not acknowledged."""
-        self._queue.forget_events()
-        self._are_events_due = True
 
     async def _next_batch(self) -> list[_Packet]:
         if self._are_events_due and self._queue.wants_events:
@@ -317,13 +314,14 @@ class MqttSink:
         self._queue.sent(batch)
         self._events.acknowledge_events(max(packet.seq for packet in batch))
 
-    async def _farewell(self, client: aiomqtt.Client) -> None:
-        """Send what is left, and `offline`: DISCONNECT suppresses the will."""
-        self._renew_events()  # those under way when we were asked to stop may not have arrived
-        with contextlib.suppress(BaseExceptionGroup, *Failure):
-            async with asyncio.timeout(_FAREWELL_S):
-                while batch := await self._next_batch():
-                    await self._send(client, batch)
+    async def _farewell(self, client: aiomqtt.Client, delivery: asyncio.Task[None]) -> None:
+        """Have what is due sent to its end, and say `offline`: DISCONNECT suppresses the will."""
+        self._is_leaving = True
+        self._wake.set()
+        await asyncio.wait([delivery], timeout=_FAREWELL_S)
+        await end_tasks([delivery], _LEAVE_S)
+        with contextlib.suppress(*Failure):
+            async with asyncio.timeout(_LEAVE_S):
                 await self._say(client, b"offline")
 
 

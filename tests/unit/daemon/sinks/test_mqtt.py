@@ -93,10 +93,9 @@ def test_progress_is_thinned_out_and_the_newest_wins() -> None:
 def test_an_event_comes_after_the_state_it_led_to() -> None:
     """Whoever hears that a study has ended, and looks at its topic then, must find it ended."""
     queue = SendQueue()
-    queue.put_state("study/s", b"running")
-    assert not queue.wants_events
-    assert _topics(queue)
+    assert queue.wants_events
     queue.put_events("cnnbo", [StoredEvent(1, "event", b"first"), StoredEvent(2, "event", b"second")])
+    assert not queue.wants_events
     queue.put_state("study/s", b"finished")
     assert _topics(queue) == [("study/s", b"finished"), ("cnnbo/event", b"first"), ("cnnbo/event", b"second")]
     assert queue.wants_events
