@@ -73,7 +73,7 @@ class Daemon:
     Attributes:
         folder: holds the state folder `state`, the leases, the working directory of trials and `daemon.log`.
         devices: what `--devices` says.
-        mqtt: whether it tells its news.
+        mqtt: whether it has a broker, by itself its own.
         environment: more variables for it and for `tell`.
     """
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.events import some_event
 from tests.integration.conftest import Box
 from tests.integration.test_mqtt import Connections, Listener, listening, running, sink_at, state
 from tests.mosquitto import Mosquitto
@@ -25,7 +26,6 @@ from tests.nemesis.retained import read_retained
 
 from cnnbo.daemon.broker import EmbeddedBroker
 from cnnbo.daemon.journal import JOURNAL_NAME, Journal
-from cnnbo.daemon.messages import event_message
 from cnnbo.daemon.mqtt import BrokerAddress, connected
 from cnnbo.daemon.sinks.mqtt import MqttSink
 from cnnbo.scheduler.events import DeviceDrained
@@ -53,7 +53,7 @@ async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
 async def happen(journal: Journal, sink: MqttSink, numbers: range) -> None:
     """Things happen, are journalled and told."""
     for number in numbers:
-        news = event_message("drained", {"number": number})
+        news = some_event("drained", {"number": number})
         await journal.append_device(DeviceDrained(float(number), "cpu-0", ""), [news])
         sink.publish(news)
 
@@ -81,7 +81,7 @@ async def test_events_are_told_in_order_and_then_forgotten(journal: Journal, tmp
 
 async def test_a_stop_with_a_long_backlog_says_offline_and_loses_nothing(journal: Journal, tmp_path: Path) -> None:
     """A daemon that stops just after a long outage can't tell all of it; what is left is for its next life."""
-    news = [event_message("drained", {"number": number}) for number in range(9000)]
+    news = [some_event("drained", {"number": number}) for number in range(9000)]
     await journal.append_device(DeviceDrained(1.0, "cpu-0", ""), news)
     async with EmbeddedBroker(tmp_path, 0) as broker:
         assert broker.url is not None

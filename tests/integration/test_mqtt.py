@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.events import NoEvents
 from tests.mosquitto import Mosquitto
-from tests.no_events import NoEvents
 
 from cnnbo.daemon.broker import EmbeddedBroker
 from cnnbo.daemon.mqtt import BrokerAddress, connected
@@ -33,7 +33,7 @@ import asyncio, sys
 from cnnbo.daemon.sinks.mqtt import MqttSink
 
 sys.path.append(sys.argv[2])
-from tests.no_events import NoEvents
+from tests.events import NoEvents
 
 asyncio.run(MqttSink(sys.argv[1], "tower", boot="stand-in", events=NoEvents()).run())
 """
@@ -380,7 +380,7 @@ from cnnbo.daemon.broker import EmbeddedBroker
 from cnnbo.daemon.sinks.mqtt import MqttSink
 
 sys.path.append(sys.argv[2])
-from tests.no_events import NoEvents
+from tests.events import NoEvents
 
 async def main():
     async with EmbeddedBroker(Path(sys.argv[1]), 0) as broker:

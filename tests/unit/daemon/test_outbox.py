@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.events import some_event
 
 from cnnbo.daemon.journal import JOURNAL_NAME, Journal, JournalFullError
-from cnnbo.daemon.messages import EVENT_SCHEMA, retained
+from cnnbo.daemon.messages import retained
 from cnnbo.daemon.outbox import EVENT_LIMIT, SCHEMA, Outbox
-from cnnbo.daemon.sinks.base import Delivery, Message, StoredEvent
+from cnnbo.daemon.sinks.base import StoredEvent
 from cnnbo.scheduler.events import DeviceDrained, StudyCreated
 from cnnbo.scheduler.space import FloatParameter, SearchSpace
 from cnnbo.scheduler.spec import StudySpec
@@ -21,11 +22,6 @@ from cnnbo.scheduler.study import Study
 
 OLD_JOURNAL = Path(__file__).parents[2] / "data" / "journal_v1.sqlite"
 SPEC = StudySpec(SearchSpace((FloatParameter("x", 0.0, 1.0),)), name="digits", evaluations=9)
-
-
-def event_message(kind: str, body: dict[str, Any]) -> Message:
-    """An event that nobody ever told, in any form."""
-    return Message("event", {"event": kind, **body}, EVENT_SCHEMA, Delivery.EVENT)
 
 
 @asynccontextmanager
@@ -41,9 +37,7 @@ async def opened(state: Path, boot: str | None) -> AsyncIterator[Journal]:
 
 async def happen(journal: Journal, number: int) -> None:
     """Something happens, and is told."""
-    await journal.append_device(
-        DeviceDrained(float(number), "cpu-0", ""), [event_message("drained", {"number": number})]
-    )
+    await journal.append_device(DeviceDrained(float(number), "cpu-0", ""), [some_event("drained", {"number": number})])
 
 
 def rows(state: Path) -> int:
@@ -119,10 +113,10 @@ async def test_an_event_is_told_if_and_only_if_it_is_journalled(tmp_path: Path) 
 async def test_of_the_news_of_a_study_its_events_are_kept(tmp_path: Path) -> None:
     """State is published anew at each connection; a copy on disk would be old by then."""
     study = Study(SPEC, at=1.0)
-    news = [event_message("study_created", {"study": "digits"}), *retained(study, study.trials, 1.0)]
+    news = [some_event("study_created", {"study": "digits"}), *retained(study, study.trials, 1.0)]
     async with opened(tmp_path, "a") as journal:
         key = await journal.create(StudyCreated(1.0, SPEC), study, news)
-        await journal.delete(key, 2.0, [event_message("study_deleted", {"study": "digits"})])
+        await journal.delete(key, 2.0, [some_event("study_deleted", {"study": "digits"})])
         kinds = [json.loads(event.payload)["event"] for event in await journal.waiting_events(10)]
     assert kinds == ["study_created", "study_deleted"]
 
@@ -158,7 +152,7 @@ def test_the_oldest_go_and_are_counted(table: sqlite3.Connection, caplog: pytest
     outbox = Outbox("a", limit=3)
     for number in range(10):
         outbox.note_dropped(outbox.tidy(table))
-        outbox.add(table, [event_message("e", {"number": number})])
+        outbox.add(table, [some_event("e", {"number": number})])
     outbox.note_dropped(outbox.tidy(table))
     assert [event[2] for event in heard(outbox.waiting(table, 10))] == [7, 8, 9]
     assert outbox.dropped == 7
@@ -167,7 +161,7 @@ def test_the_oldest_go_and_are_counted(table: sqlite3.Connection, caplog: pytest
     outbox.note_dropped(outbox.tidy(table))
     assert (outbox.waiting(table, 10), outbox.dropped) == ([], 7)  # what was acknowledged isn't lost
     for number in range(4):
-        outbox.add(table, [event_message("e", {"number": number})])
+        outbox.add(table, [some_event("e", {"number": number})])
         outbox.note_dropped(outbox.tidy(table))
     assert (outbox.dropped, len(caplog.records)) == (8, 2)  # the next outage is told again
     table.close()
@@ -193,8 +187,8 @@ async def test_a_transaction_that_fails_drops_nothing(tmp_path: Path) -> None:
 def test_an_event_no_broker_takes_is_dropped_alone(table: sqlite3.Connection, caplog: pytest.LogCaptureFixture) -> None:
     """Brokers hang up on what is too long: kept, it would stand in the way of all that come after it."""
     outbox = Outbox("a")
-    news = [event_message("e", body) for body in ({"number": 0}, {"text": "x" * 300_000}, {"text": "\udc80"})]
-    outbox.add(table, [*news, event_message("e", {"number": 1})])
+    news = [some_event("e", body) for body in ({"number": 0}, {"text": "x" * 300_000}, {"text": "\udc80"})]
+    outbox.add(table, [*news, some_event("e", {"number": 1})])
     assert heard(outbox.waiting(table, 10)) == [("a", 1, 0), ("a", 2, 1)]
     assert caplog.text.count("event dropped") == 2
     table.close()
@@ -203,7 +197,7 @@ def test_an_event_no_broker_takes_is_dropped_alone(table: sqlite3.Connection, ca
 async def test_a_full_outbox_is_small_beside_the_reserve(tmp_path: Path) -> None:
     """Ten thousand events of trials with ten parameters each must not be what fills the disk."""
     configuration = {f"parameter_{k}": 0.123456 for k in range(10)}
-    event = event_message("trial_complete", {"study": "digits", "message": "x" * 200, "configuration": configuration})
+    event = some_event("trial_complete", {"study": "digits", "message": "x" * 200, "configuration": configuration})
     with closing(sqlite3.connect(tmp_path / "table.sqlite")) as db:
         db.executescript(SCHEMA)
         Outbox("a").add(db, [event] * EVENT_LIMIT)

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.no_events import NoEvents
+from tests.events import NoEvents
 
 from cnnbo.cli.monitor.screen import Monitor
 from cnnbo.daemon.broker import EmbeddedBroker

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.contracts.sink import SinkContract
-from tests.no_events import NoEvents
+from tests.events import NoEvents
 
 from cnnbo.daemon.sinks.base import StoredEvent
 from cnnbo.daemon.sinks.mqtt import MqttSink, SendQueue
