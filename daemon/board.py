@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 OFF = "off"
 """The activity of a device while no daemon watches it."""
 
+TELL_S = 10.0
+"""A device is told anew at its first reading so long after the last time, changed or not: silence then means that
+nobody reads it, and whoever listens can say how old its figures are."""
+
 MOST_PHASES = 100
 """Each change of a phase is a row in the journal; a script that changes it more often than that has said enough."""
 
@@ -76,6 +80,7 @@ class DeviceBoard:
         self._phases: dict[str, Phase] = {}
         self._phase_changes: dict[str, int] = {}
         self._shown: dict[str, Mapping[str, object]] = {}
+        self._shown_at: dict[str, float] = {}
         self._activities: dict[str, Activity] = {}
         self._unsaved: list[Activity] = []
 
@@ -90,7 +95,14 @@ class DeviceBoard:
         gone = self._shown.keys() - self._devices.keys()
         for uuid in gone:
             self._unsaved.append(Activity(self._moment().at, uuid, OFF))
-            for known in (self._shown, self._since, self._activities, self._phases, self._phase_changes):
+            for known in (
+                self._shown,
+                self._shown_at,
+                self._since,
+                self._activities,
+                self._phases,
+                self._phase_changes,
+            ):
                 known.pop(uuid, None)
         return [Message(f"device/{uuid}", None, messages.DEVICE_SCHEMA, Delivery.STATE) for uuid in sorted(gone)]
 
@@ -126,6 +138,8 @@ class DeviceBoard:
     def update(self, occupants: Occupants, why_idle: str) -> list[Message]:
         """Note what has changed since the last time; returns the topics to be told anew.
 
+        After `TELL_S` that is every one of them.
+
         Args:
             occupants: which trial is on which device.
             why_idle: why a device that could start a trial has none.
@@ -134,9 +148,10 @@ class DeviceBoard:
             self._note(uuid, occupants, why_idle)
         told = []
         for body in self.objects(occupants):
-            uuid = body["uuid"]
-            if self._shown.get(uuid) != body:
-                self._shown[uuid] = body
+            uuid, at = body["uuid"], self._moment().at
+            # Both ways, for a clock may be set back.
+            if self._shown.get(uuid) != body or abs(at - self._shown_at[uuid]) >= TELL_S:
+                self._shown[uuid], self._shown_at[uuid] = body, at
                 told.append(Message(f"device/{uuid}", body, messages.DEVICE_SCHEMA, Delivery.STATE))
         return told
 

@@ -35,6 +35,18 @@ def test_only_what_changed_is_told() -> None:
     assert [message.topic for message in made.update({}, "no trial to run")] == ["device/a"]
 
 
+def test_an_unchanged_device_is_told_again_after_ten_seconds() -> None:
+    """Who listens can't tell a device that idles from a daemon that hangs, as long as both say nothing."""
+    made, _, clock = board()
+    made.update({}, "no trial to run")
+    clock.at += 9.0
+    assert made.update({}, "no trial to run") == []
+    clock.at += 1.0
+    assert [message.topic for message in made.update({}, "no trial to run")] == ["device/a", "device/b"]
+    clock.at -= 3600.0
+    assert [message.topic for message in made.update({}, "no trial to run")] == ["device/a", "device/b"]
+
+
 def test_a_device_tells_since_when_it_is_in_its_state() -> None:
     """How long a colleague has been there is half of the story."""
     made, fleet, clock = board()
