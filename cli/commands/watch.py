@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -41,14 +42,14 @@ def watch(
     base: Annotated[str, typer.Option(help="Base of the topics, where the daemons have another.")] = "cnnbo",
 ) -> None:
     """Watch devices and studies of one box or several; q ends it."""
-    status = asyncio.run(_watch(broker or [broker_url(state)], node, base, once=once, as_json=as_json))
-    raise typer.Exit(status)
+    brokers = broker or [broker_url(state)]
+    raise typer.Exit(asyncio.run(_watch(brokers, options.state_folder(state), node, base, once=once, as_json=as_json)))
 
 
-async def _watch(brokers: list[str], node: str | None, base: str, *, once: bool, as_json: bool) -> int:
+async def _watch(brokers: list[str], home: Path, node: str | None, base: str, *, once: bool, as_json: bool) -> int:
     from cnnbo.cli.monitor.screen import Monitor  # Rich and MQTT: too slow to load for `cnnbo --help`
 
-    monitor = Monitor(brokers, node, base)
+    monitor = Monitor(brokers, home, node, base)
     if once or as_json:
         await monitor.listen_once()
         if as_json:
@@ -56,4 +57,5 @@ async def _watch(brokers: list[str], node: str | None, base: str, *, once: bool,
         else:
             monitor.print_screen()
         return 0
-    return await (monitor.draw() if sys.stdout.isatty() else monitor.print_changes())
+    can_draw = sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
+    return await (monitor.draw() if can_draw else monitor.print_changes())

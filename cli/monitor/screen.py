@@ -3,30 +3,33 @@
 import asyncio
 import contextlib
 import os
-import signal
-import sys
-import termios
 import time
-import tty
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from rich.console import Console, Group
-from rich.live import Live
+from rich.text import Text
 
+from cnnbo.cli.monitor.canvas import ASCII, LEAST_WIDTH, UNICODE, Screen
 from cnnbo.cli.monitor.figures import printable
+from cnnbo.cli.monitor.logs import elsewhere, read_log
+from cnnbo.cli.monitor.orders import Home, carry_out
 from cnnbo.cli.monitor.reader import follow
-from cnnbo.cli.monitor.render import ASCII, UNICODE, Screen, render
-from cnnbo.cli.monitor.state import MonitorState
+from cnnbo.cli.monitor.render import render
+from cnnbo.cli.monitor.state import Box, MonitorState
+from cnnbo.cli.monitor.terminal import Painter, caught_signals, pressed_keys
+from cnnbo.cli.monitor.view import LogTail, Order, Page, View, marked_trial, press, shown_box
 from cnnbo.daemon.credentials import broker_address
 from cnnbo.daemon.mqtt import BrokerAddress
+from cnnbo.daemon.tasks import end_tasks
 from cnnbo.scheduler.errors import RequestError
 
 _QUIET_S = 0.4  # without a message for this long, all retained topics have arrived: a broker sends them in one go
 _LIMIT_S = 10.0  # for all brokers together to say what they know
-_FRAME_S = 0.25  # least time between two drawings
+_FRAME_S = 0.5  # least time between two drawings, but for those that answer a key
 _TICK_S = 1.0  # ages and the clock go on without news
-_LEAST_WIDTH = 60
 
 
 class Monitor:
@@ -34,6 +37,7 @@ class Monitor:
 
     Args:
         brokers: URLs of the brokers to listen to, at least one; see `broker_address` for users and passwords.
+        home: state folder of this machine's daemon, whose box takes orders and shows logs.
         node: the only box to show, or None for all.
         base: base of the topics.
 
@@ -41,14 +45,20 @@ class Monitor:
         ConfigurationError: a URL, or what is stored about its broker, can't be read.
     """
 
-    def __init__(self, brokers: Sequence[str], node: str | None = None, base: str = "cnnbo") -> None:
+    def __init__(self, brokers: Sequence[str], home: Path, node: str | None = None, base: str = "cnnbo") -> None:
         addresses = [broker_address(url, os.environ) for url in brokers]
         self._brokers = {str(address): address for address in addresses}  # by a name without the password
         self._filter = f"{base}/v1/{node or '+'}/#"
+        self._home = Home(home)
         self._changed = asyncio.Event()
+        self._pressed = asyncio.Event()
         self._lines: deque[str] = deque(maxlen=10_000)
         self._exit_status: int | None = None
+        self._orders: set[asyncio.Task[None]] = set()
         self.state = MonitorState(base)
+        self.view = View()
+
+    # -- listening
 
     @contextlib.asynccontextmanager
     async def _listening(self) -> AsyncIterator[None]:
@@ -97,19 +107,18 @@ class Monitor:
 
     async def _has_changed_within(self, seconds: float) -> bool:
         self._changed.clear()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._changed.wait()
-        return self._changed.is_set()
+        return await _is_set_within(self._changed, seconds)
 
-    def _screen(self, console: Console, height: int | None) -> Group:
+    # -- showing
+
+    def _rendered(self, console: Console, height: int | None) -> list[Text]:
         glyphs = UNICODE if "utf" in console.encoding.lower() else ASCII
-        return Group(*render(self.state, Screen(max(_LEAST_WIDTH, console.width), height, time.time(), glyphs)))
+        return render(self.state, Screen(max(LEAST_WIDTH, console.width), height, time.time(), glyphs), self.view)
 
     def print_screen(self) -> None:
         """Print what is known as one screen, as long as it takes."""
         console = Console()
-        console.print(self._screen(console, None), soft_wrap=True)
+        console.print(Group(*self._rendered(console, None)), soft_wrap=True)
 
     async def print_changes(self) -> int:
         """Print a screen and then a line for everything that turns, until a signal; returns the exit status."""
@@ -117,7 +126,7 @@ class Monitor:
             await self._settle()
             self._lines.clear()
             self.print_screen()
-            with self._signals():
+            with caught_signals(self._end, self._wake):
                 while self._exit_status is None:
                     await self._has_changed_within(_TICK_S)
                     while self._lines:
@@ -127,63 +136,65 @@ class Monitor:
     async def draw(self) -> int:
         """Keep a screen up to date until `q` or a signal; returns the exit status and leaves the terminal as it was."""
         console = Console()
-        async with self._listening():
-            with self._signals(), _keys(self._press), Live(console=console, screen=True, auto_refresh=False) as live:
+        with caught_signals(self._end, self._wake), pressed_keys(self._press), Painter(console) as painter:
+            async with self._listening():
                 while self._exit_status is None:
-                    live.update(self._screen(console, console.height), refresh=True)
-                    await asyncio.sleep(_FRAME_S)
-                    if not self._changed.is_set():
-                        await self._has_changed_within(_TICK_S)
                     self._changed.clear()
+                    self._pressed.clear()
+                    await self._read_log()
+                    lines = self._rendered(console, console.height)
+                    painter.draw(lines, (console.width, console.height))
+                    if not await _is_set_within(self._pressed, _FRAME_S):
+                        await _is_set_within(self._changed, _TICK_S - _FRAME_S)
+                await end_tasks(self._orders)
         return self._exit_status
 
-    def _press(self, keys: bytes) -> None:
-        if b"q" in keys:
-            self._end(0)
+    def _wake(self) -> None:
+        """Draw at once."""
+        self._pressed.set()
+        self._changed.set()
 
     def _end(self, status: int) -> None:
         self._exit_status = status
-        self._changed.set()
+        self._wake()
 
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Turn signals into an orderly end, so that no screen is left behind."""
-        loop = asyncio.get_running_loop()
-        ends = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        for number in ends:
-            loop.add_signal_handler(number, self._end, 128 + number)
-        loop.add_signal_handler(signal.SIGWINCH, self._changed.set)
-        try:
-            yield
-        finally:
-            for number in (*ends, signal.SIGWINCH):
-                loop.remove_signal_handler(number)
+    # -- keys
+
+    def _press(self, key: str) -> None:
+        if key == "q":
+            return self._end(0)
+        self.view, order = press(self.view, key, self.state)
+        if order is not None:
+            task = asyncio.create_task(self._carry_out(order), name=order.verb)
+            self._orders.add(task)
+            task.add_done_callback(self._orders.discard)
+        return self._wake()
+
+    async def _carry_out(self, order: Order) -> None:
+        self.view = replace(self.view, note="Asking the daemon ...")
+        box = self.state.boxes.get(order.box)
+        sentence = "The box is gone." if box is None else await carry_out(order, box, self._home)
+        self.view = replace(self.view, note=sentence)
+        self._wake()
+
+    async def _read_log(self) -> None:
+        """Read the log that is shown, as it is now."""
+        box = shown_box(self.state, self.view)
+        marked = None if box is None else marked_trial(box, self.view)
+        if self.view.page is not Page.LOG or box is None or marked is None:
+            return
+        self.view = replace(self.view, log=await self._log(box, *marked))
+
+    async def _log(self, box: Box, study: str, trial: int) -> LogTail:
+        if not await self._home.is_of(box):
+            return elsewhere(box.node, study, trial)
+        known = box.studies[study].trials.get(trial) if study in box.studies else None
+        attempt = 0 if known is None else len(known.attempts)
+        return await asyncio.to_thread(read_log, self._home.folder, study, trial, attempt)
 
 
-@contextlib.contextmanager
-def _keys(on_keys: Callable[[bytes], None]) -> Iterator[None]:
-    """Hand over keys as they are pressed, without echo; nothing where stdin is no terminal."""
-    if not sys.stdin.isatty():
-        yield
-        return
-    loop, fd = asyncio.get_running_loop(), sys.stdin.fileno()
-    before = termios.tcgetattr(fd)
-    tty.setcbreak(fd)
-
-    def read() -> None:
-        try:
-            pressed = os.read(fd, 64)
-        except OSError:
-            pressed = b""
-        if pressed:
-            on_keys(pressed)
-        else:
-            loop.remove_reader(fd)  # the terminal is gone; SIGHUP ends us
-
-    loop.add_reader(fd, read)
-    try:
-        yield
-    finally:
-        loop.remove_reader(fd)
-        with contextlib.suppress(termios.error, OSError):  # a closed terminal needs no mending
-            termios.tcsetattr(fd, termios.TCSADRAIN, before)
+async def _is_set_within(event: asyncio.Event, seconds: float) -> bool:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    return event.is_set()

@@ -7,265 +7,38 @@ life that arrives late is contradicted by the daemon itself, so the newest word 
 """
 
 import json
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Self
 
-from cnnbo.scheduler.insight import StudyInsight
+from cnnbo.cli.monitor.course import Course
+from cnnbo.cli.monitor.fields import Body, moment_of, text_of, whole_of
+from cnnbo.cli.monitor.objects import Device, Progress, Summary, Trial
 
-Body = Mapping[str, object]
-
-
-def _number(body: Body, key: str) -> float | None:
-    value = body.get(key)
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:  # an integer of hundreds of digits
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _whole(body: Body, key: str) -> int | None:
-    number = _number(body, key)
-    return None if number is None else int(number)
-
-
-def _text(body: Body, key: str) -> str | None:
-    value = body.get(key)
-    return value if isinstance(value, str) else None
-
-
-def _object(body: Body, key: str) -> Body:
-    value = body.get(key)
-    return value if isinstance(value, dict) else {}
-
-
-def _moment(body: Body, key: str) -> float | None:
-    """An RFC 3339 time as seconds since the epoch."""
-    try:
-        return datetime.fromisoformat(_text(body, key) or "").timestamp()
-    except (ValueError, OverflowError, OSError):
-        return None
-
-
-@dataclass(frozen=True, slots=True)
-class Device:
-    """A device as its topic tells; the fields are those of `cnnbo devices --json`.
-
-    Attributes:
-        told: when the daemon said so, seconds since the epoch.
-        body: the message without its envelope.
-    """
-
-    uuid: str
-    index: int | None
-    name: str
-    state: str
-    reason: str | None
-    memory_used_mib: float | None
-    memory_total_mib: float | None
-    utilisation_percent: float | None
-    temperature_c: float | None
-    power_w: float | None
-    study: str | None
-    trial: int | None
-    phase: str | None
-    told: float
-    body: Body
-
-    @classmethod
-    def read(cls, uuid: str, body: Body, told: float) -> Self:
-        return cls(
-            uuid=uuid,
-            index=_whole(body, "index"),
-            name=_text(body, "name") or uuid,
-            state=_text(body, "state") or "unknown",
-            reason=_text(body, "reason"),
-            memory_used_mib=_number(body, "memory_used_mib"),
-            memory_total_mib=_number(body, "memory_total_mib"),
-            utilisation_percent=_number(body, "utilisation_percent"),
-            temperature_c=_number(body, "temperature_c"),
-            power_w=_number(body, "power_w"),
-            study=_text(body, "study"),
-            trial=_whole(body, "trial"),
-            phase=_text(body, "phase"),
-            told=told,
-            body=body,
-        )
-
-    @property
-    def label(self) -> str:
-        """What people call it: its index where it has one."""
-        return self.uuid if self.index is None else str(self.index)
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a running trial says it has come.
-
-    Attributes:
-        step, steps, epoch, epochs: as reported, None where not.
-        metrics: metric names with finite numbers.
-        told: when, seconds since the epoch.
-    """
-
-    step: int | None
-    steps: int | None
-    epoch: int | None
-    epochs: int | None
-    metrics: Mapping[str, float]
-    told: float
-
-    @classmethod
-    def read(cls, body: Body, told: float) -> Self:
-        metrics = _object(body, "metrics")
-        return cls(
-            step=_whole(body, "step"),
-            steps=_whole(body, "steps"),
-            epoch=_whole(body, "epoch"),
-            epochs=_whole(body, "epochs"),
-            metrics={name: number for name in metrics if (number := _number(metrics, name)) is not None},
-            told=told,
-        )
-
-    @property
-    def fraction(self) -> float | None:
-        """Share of the work that is done, 0 to 1; by steps, else by epochs."""
-        for done, total in ((self.step, self.steps), (self.epoch, self.epochs)):
-            if done is not None and total:
-                return min(1.0, max(0.0, done / total))
-        return None
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """A trial as its topic tells.
-
-    Attributes:
-        device: id of the device of the newest attempt.
-        started: when the newest attempt began, seconds since the epoch.
-        body: the message without its envelope.
-    """
-
-    id: int
-    state: str
-    configuration: Mapping[str, object]
-    value: float | None
-    failure: str | None
-    source: str | None
-    duration_s: float | None
-    device: str | None
-    started: float | None
-    body: Body
-
-    @classmethod
-    def read(cls, trial_id: int, body: Body) -> Self:
-        attempts = body.get("attempts")
-        newest = attempts[-1] if isinstance(attempts, list) and attempts and isinstance(attempts[-1], dict) else {}
-        return cls(
-            id=trial_id,
-            state=_text(body, "state") or "unknown",
-            configuration=_object(body, "configuration"),
-            value=_number(body, "value"),
-            failure=_text(body, "failure"),
-            source=_text(body, "source"),
-            duration_s=_number(body, "duration_s"),
-            device=_text(newest, "device"),
-            started=_moment(newest, "started"),
-            body=body,
-        )
-
-    @property
-    def outcome(self) -> str:
-        """Its state in the word that says most: the failure's class, `done`, `running`, …"""
-        return self.failure or {"complete": "done"}.get(self.state, self.state)
-
-
-@dataclass(frozen=True, slots=True)
-class Best:
-    """The incumbent: which trial, its value, and its configuration."""
-
-    trial: int | None
-    value: float
-    configuration: Mapping[str, object]
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """A study as its topic tells: the `show` object without trials, and what screens need beside it.
-
-    Attributes:
-        space: the parameters' names in their order; empty where not told.
-        insight: what the surrogate believes, in the user's direction; None as long as there is none.
-        is_stop_advised: whether the daemon hints that stopping is reasonable.
-        body: the message without its envelope.
-    """
-
-    state: str
-    reason: str | None
-    evaluations: int | None
-    finished: int
-    running: int
-    failed: int
-    best: Best | None
-    energy_kwh: float | None
-    cost: float | None
-    eta_s: float | None
-    spent_s: float | None
-    metric: str | None
-    direction: str
-    optimizer: str | None
-    space: tuple[str, ...]
-    insight: StudyInsight | None
-    is_stop_advised: bool
-    owner: str | None
-    body: Body
-
-    @classmethod
-    def read(cls, body: Body) -> Self:
-        space = body.get("space")
-        insight = _object(body, "insight")
-        return cls(
-            state=_text(body, "state") or "unknown",
-            reason=_text(body, "reason"),
-            evaluations=_whole(body, "evaluations"),
-            finished=_whole(body, "finished") or 0,
-            running=_whole(body, "running") or 0,
-            failed=_whole(body, "failed") or 0,
-            best=_best(body),
-            energy_kwh=_number(body, "energy_kwh"),
-            cost=_number(body, "cost"),
-            eta_s=_number(body, "eta_s"),
-            spent_s=_number(body, "spent_s"),
-            metric=_text(body, "metric"),
-            direction=_text(body, "direction") or "maximize",
-            optimizer=_text(body, "optimizer"),
-            space=tuple(str(name) for name in space) if isinstance(space, list) else (),
-            insight=StudyInsight.read(insight),
-            is_stop_advised=insight.get("stop_advised") is True,
-            owner=_text(body, "owner"),
-            body=body,
-        )
-
-
-def _best(body: Body) -> Best | None:
-    best = _object(body, "best")
-    value = _number(best, "value")
-    return None if value is None else Best(_whole(best, "trial"), value, _object(best, "configuration"))
+BoxKey = tuple[str, str]
+"""Broker and node: two labs may both have a box called tower."""
 
 
 @dataclass(slots=True)
 class Study:
-    """Everything heard about one study; the trials may be known before the summary is."""
+    """Everything heard about one study; the trials may be known before the summary is.
+
+    Attributes:
+        courses: what running trials have said of themselves, by trial.
+    """
 
     name: str
     summary: Summary = field(default_factory=lambda: Summary.read({}))
     trials: dict[int, Trial] = field(default_factory=dict)
-    progress: dict[int, Progress] = field(default_factory=dict)
+    courses: dict[int, Course] = field(default_factory=dict)
+
+    @property
+    def running(self) -> list[Trial]:
+        """By rising number."""
+        return sorted((trial for trial in self.trials.values() if trial.state == "running"), key=lambda t: t.id)
+
+    @property
+    def ended(self) -> list[Trial]:
+        """The newest first."""
+        return sorted((trial for trial in self.trials.values() if trial.is_ended), key=lambda t: -t.id)
 
     @property
     def is_told(self) -> bool:
@@ -280,6 +53,7 @@ class Box:
     Attributes:
         availability: `online`, `offline`, or None as long as nothing was said.
         last_told: when the daemon last said anything, by its own clock, seconds since the epoch.
+        boot: identifies the daemon's life, as its newest message told.
         started: when that daemon began, if `info` told.
     """
 
@@ -287,11 +61,26 @@ class Box:
     broker: str
     availability: str | None = None
     last_told: float | None = None
+    boot: str | None = None
     started: float | None = None
     version: str | None = None
     devices: dict[str, Device] = field(default_factory=dict)
     studies: dict[str, Study] = field(default_factory=dict)
 
+    @property
+    def key(self) -> BoxKey:
+        """Tells it from every other box."""
+        return self.broker, self.node
+
+    @property
+    def patience_s(self) -> float:
+        """For so long a daemon that is well may say nothing: three times the interval in which devices are told of."""
+        is_active = any(study.summary.state == "running" for study in self.studies.values())
+        return 3 * (ACTIVE_INTERVAL_S if is_active else IDLE_INTERVAL_S)
+
+
+ACTIVE_INTERVAL_S, IDLE_INTERVAL_S = 10.0, 30.0
+"""Devices are told of at least so often while a study runs, and while none does."""
 
 _DIGITS = 9  # of a trial's number; of thousands of them Python makes no number
 _ENVELOPE = ("schema", "ts", "boot", "seq")
@@ -311,8 +100,12 @@ class MonitorState:
     def __init__(self, base: str = "cnnbo") -> None:
         self._prefix = f"{base}/v1/"
         self._seen: dict[tuple[str, str], tuple[str | None, int]] = {}  # newest (boot, seq) by broker and topic
-        self.boxes: dict[tuple[str, str], Box] = {}
+        self.boxes: dict[BoxKey, Box] = {}
         self.brokers: dict[str, str | None] = {}
+
+    def is_live(self, box: Box) -> bool:
+        """Whether what is known of a box is how it is now: it is online, and so are we."""
+        return box.availability == "online" and self.brokers.get(box.broker) is None
 
     def apply(self, topic: str, payload: bytes, now: float, broker: str = "") -> str | None:
         """Take one message.
@@ -334,7 +127,9 @@ class MonitorState:
                 return self._availability(node, broker, payload)
             case ["info" | "device" | "study", *_] as levels:
                 body = _decoded(payload)
-                if payload and (body is None or self._is_old(topic, broker, body)):
+                if not payload:
+                    self._seen.pop((broker, topic), None)
+                elif body is None or self._is_old(topic, broker, body):
                     return None
                 return self._told(self._box(node, broker), levels, body, now)
             case _:
@@ -345,14 +140,24 @@ class MonitorState:
 
     def _availability(self, node: str, broker: str, payload: bytes) -> str | None:
         if payload not in (b"online", b"offline"):
+            if not payload:
+                self._forget_box((broker, node))
             return None
         box = self._box(node, broker)
         before, box.availability = box.availability, payload.decode()
         return None if before == box.availability else f"{node} {box.availability}"
 
+    def _forget_box(self, key: BoxKey) -> None:
+        """Somebody took the box off the broker; what else it said goes with its own topics."""
+        box = self.boxes.get(key)
+        if box is not None and not box.devices and not box.studies:
+            del self.boxes[key]
+        elif box is not None:
+            box.availability = None
+
     def _is_old(self, topic: str, broker: str, body: Body) -> bool:
         """Whether this message, or a newer one of the same boot, was taken already; remembers it if not."""
-        boot, seq = _text(body, "boot"), _whole(body, "seq")
+        boot, seq = text_of(body, "boot"), whole_of(body, "seq")
         if seq is None or topic.endswith("/progress"):
             return False  # nothing is ever told twice there, and its topics come and go
         last = self._seen.get((broker, topic))
@@ -364,21 +169,24 @@ class MonitorState:
     def _told(self, box: Box, levels: list[str], body: Body | None, now: float) -> str | None:
         told = now
         if body is not None:
-            told = _moment(body, "ts") or now
-            box.last_told = max(told, box.last_told or told)
+            told = moment_of(body, "ts") or now
+            if told >= (box.last_told or told):  # retained topics come in any order
+                box.last_told, box.boot = told, text_of(body, "boot") or box.boot
             body = {key: value for key, value in body.items() if key not in _ENVELOPE}
         match levels:
             case ["info"]:
-                box.started = _moment(body or {}, "started")
-                box.version = _text(body or {}, "version")
+                box.started = moment_of(body or {}, "started")
+                box.version = text_of(body or {}, "version")
                 return None
             case ["device", uuid]:
                 return self._device(box, uuid, body, told)
             case ["study", name]:
-                return self._study(box, name, body)
-            case ["study", name, "trial", trial, *rest] if trial.isdecimal() and len(trial) <= _DIGITS:
-                study = box.studies.setdefault(name, Study(name))
-                return self._trial(box, study, int(trial), rest, body, told)
+                return self._study(box, name, body, told)
+            case ["study", name, "trial", trial] if trial.isdecimal() and len(trial) <= _DIGITS:
+                return self._trial(box, box.studies.setdefault(name, Study(name)), int(trial), body)
+            case ["study", name, "trial", trial, "progress"] if trial.isdecimal() and len(trial) <= _DIGITS:
+                _take_progress(box.studies.get(name), int(trial), body, told)
+                return None
             case _:
                 return None
 
@@ -392,32 +200,26 @@ class MonitorState:
             return None
         return f"{box.node} device {device.label} {device.state}" + (f": {device.reason}" if device.reason else "")
 
-    def _study(self, box: Box, name: str, body: Body | None) -> str | None:
+    def _study(self, box: Box, name: str, body: Body | None, told: float) -> str | None:
         if body is None:
             box.studies.pop(name, None)
             return None
         study = box.studies.setdefault(name, Study(name))
-        before, study.summary = study.summary, Summary.read(body)
+        before, study.summary = study.summary, Summary.read(body, told)
         if before.state == study.summary.state:
             return None
         return f"{box.node} {name} {study.summary.state}" + (
             f": {study.summary.reason}" if study.summary.reason else ""
         )
 
-    def _trial(
-        self, box: Box, study: Study, trial_id: int, rest: list[str], body: Body | None, told: float
-    ) -> str | None:
-        if rest == ["progress"] and body is not None:
-            study.progress[trial_id] = Progress.read(body, told)
-        if rest:
-            return None
+    def _trial(self, box: Box, study: Study, trial_id: int, body: Body | None) -> str | None:
         if body is None:
             self._forget_trial(box, study, trial_id)
             return None
         before = study.trials.get(trial_id)
         trial = study.trials[trial_id] = Trial.read(trial_id, body)
-        if trial.state != "running":
-            study.progress.pop(trial_id, None)
+        if trial.state != "running" or (before is not None and before.started != trial.started):
+            study.courses.pop(trial_id, None)
         if before is not None and before.state == trial.state:
             return None
         value = "" if trial.value is None else f" {trial.value:.6g}"
@@ -425,13 +227,21 @@ class MonitorState:
 
     def _forget_trial(self, box: Box, study: Study, trial_id: int) -> None:
         study.trials.pop(trial_id, None)
-        study.progress.pop(trial_id, None)
+        study.courses.pop(trial_id, None)
         if not study.trials and not study.is_told:
             box.studies.pop(study.name, None)  # it was cleared before the last of its trials was
 
     def to_json(self) -> dict[str, object]:
         """Everything as JSON data: the objects of the topics without their envelopes, trials inside of their study."""
         return {"boxes": [_box_json(self.boxes[key]) for key in sorted(self.boxes)]}
+
+
+def _take_progress(study: Study | None, trial_id: int, body: Body | None, told: float) -> None:
+    trial = None if study is None else study.trials.get(trial_id)
+    if study is None or trial is None or trial.is_ended or body is None:
+        return  # it came late: what has ended, or was cleared, must not come back
+    progress = Progress.read(body, told)
+    study.courses.setdefault(trial_id, Course(progress)).take(progress, study.summary.metric)
 
 
 def _decoded(payload: bytes) -> Body | None:

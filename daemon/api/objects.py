@@ -253,6 +253,14 @@ class StudyObject(Told):
     """When it ended."""
     spent_s: Amount
     """Seconds in which at least one of its trials ran."""
+    spent_wall_clock_s: Amount
+    """Seconds in which it was running with the daemon up, as far as they are booked; `budget_wall_clock_s` limits them."""
+    budget_wall_clock_s: Amount | None
+    """Its limit of such seconds; null without one."""
+    budget_cost: Amount | None
+    """Its limit of `cost`; null without one."""
+    budget_energy_kwh: Amount | None
+    """Its limit of `energy_kwh`; null without one."""
     failures: dict[Failure, Number]
     """How many trials failed, by class; only classes that occurred."""
     insight: InsightObject | None

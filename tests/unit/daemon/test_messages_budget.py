@@ -1,5 +1,7 @@
 """What a study tells of its budget."""
 
+from collections.abc import Mapping
+
 from cnnbo.daemon.messages import study_object
 from cnnbo.scheduler.events import TimeSpent
 from cnnbo.scheduler.space import FloatParameter, SearchSpace
@@ -12,6 +14,6 @@ def test_limits_stand_beside_what_was_spent() -> None:
     budget = Budget(wall_clock_s=28_800.0, cost=100.0, price_per_device_hour=2.6)
     study = Study(StudySpec(SearchSpace((FloatParameter("x", 0.0, 1.0),)), name="s", budget=budget))
     study.handle(TimeSpent(60.0, 60.0))
-    told = study_object(study, 60.0)
+    told: Mapping[str, object] = study_object(study, 60.0)
     keys = ("spent_wall_clock_s", "budget_wall_clock_s", "cost", "budget_cost", "energy_kwh", "budget_energy_kwh")
     assert [told[key] for key in keys] == [60.0, 28_800.0, 0.0, 100.0, None, None]

@@ -89,12 +89,13 @@ def configuration(number: int) -> Body:
 
 def trial(number: int) -> Body:
     """A complete trial."""
+    is_ended, began = number <= 38, NOW - 99 - 51 * max(0, 38 - number)
     attempt = {
         "n": 1,
         "device": f"GPU-{number % 3}",
-        "started": rfc3339(NOW - 99),
-        "ended": None,
-        "outcome": "complete",
+        "started": rfc3339(began),
+        "ended": rfc3339(began + 130 + number) if is_ended else None,
+        "outcome": "complete" if is_ended else None,
     }
     return {
         "id": number,
@@ -132,6 +133,11 @@ def study(name: str) -> Body:
         "metric": "val_accuracy",
         "direction": "maximize",
         "optimizer": "trieste",
+        "failures": {"out_of_memory": 1, "diverged": 1},
+        "budget_wall_clock_s": 28_800.0,
+        "budget_cost": 100.0,
+        "budget_energy_kwh": None,
+        "spent_wall_clock_s": 2040.0,
         "space": list(configuration(0)),
         "started": rfc3339(NOW - 2060),
         "spent_s": 2040.0,
@@ -188,13 +194,18 @@ def tower(daemon: Daemon) -> Daemon:
     for index in range(3):
         daemon.device(index)
     daemon.device(3, state="foreign", reason="alice: python train.py (pid 41277)", study=None, trial=None)
+    daemon.study()
     for number in range(1, 39):
         daemon.trial(number)
     daemon.trial(17, state="failed", value=None, failure="out_of_memory", duration_s=14.0)
-    daemon.trial(37, state="failed", value=None, failure="diverged", duration_s=11.0)
+    daemon.trial(
+        37, state="failed", value=None, failure="diverged", duration_s=11.0, message="Loss was NaN at step 212."
+    )
     for number in (39, 40, 41):
         daemon.trial(number, state="running", value=None, duration_s=None)
-    daemon.progress(39, metrics={"loss": 0.41, "val_accuracy": 0.8741})
-    daemon.progress(40, step=1080, epoch=1, epochs=3, metrics={"val_accuracy": 0.71})
-    daemon.study()
+    for second in range(10, -1, -1):
+        daemon.now = NOW - second
+        accuracy = round(0.8741 - 0.004 * second**1.5, 4)
+        daemon.progress(39, step=3720 - 38 * second, metrics={"loss": 0.41, "val_accuracy": accuracy})
+        daemon.progress(40, step=1080 - 9 * second, epochs=3, metrics={"val_accuracy": 0.71 - 0.01 * (second % 3)})
     return daemon

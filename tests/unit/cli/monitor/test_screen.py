@@ -89,11 +89,11 @@ async def test_once_prints_a_screen_and_ends(url: str) -> None:
     assert b"\x1b" not in output
 
 
-async def test_a_broker_that_is_not_there_is_an_error_with_a_remedy() -> None:
+async def test_a_broker_that_is_not_there_is_an_error_with_a_remedy(tmp_path: Path) -> None:
     """`watch -1` in a script must not print an empty screen and succeed."""
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
-        monitor = Monitor([f"mqtt://127.0.0.1:{silent.getsockname()[1]}"])
+        monitor = Monitor([f"mqtt://127.0.0.1:{silent.getsockname()[1]}"], tmp_path)
         with pytest.raises(RequestError, match=r"Connection refused.*cnnbo status"):
             await monitor.listen_once()
 

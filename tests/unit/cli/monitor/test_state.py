@@ -30,7 +30,7 @@ def test_a_study_is_folded_from_its_topics(tower: Any) -> None:
         "done",
         "running",
     ]
-    assert study.progress[39].fraction == pytest.approx(0.62)
+    assert study.courses[39].progress.fraction == pytest.approx(0.62)
 
 
 def test_json_holds_the_topics_objects_without_their_envelopes(tower: Any) -> None:
@@ -120,7 +120,7 @@ def test_a_cleared_study_vanishes_in_any_order(tower: Any) -> None:
 def test_progress_ends_with_its_trial(tower: Any) -> None:
     """A bar that stays at 62 % says that something runs."""
     tower.trial(39)
-    assert 39 not in _box(tower).studies["svhn"].progress
+    assert 39 not in _box(tower).studies["svhn"].courses
 
 
 def test_boxes_of_one_name_at_two_brokers_are_kept_apart(daemon: Any) -> None:

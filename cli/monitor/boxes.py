@@ -1,0 +1,147 @@
+"""Boxes: the head of each, what is missing and why, and all of them as one line each."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Literal
+
+from rich.text import Text
+
+from cnnbo.cli.monitor.canvas import LEAST_WIDTH, Column, Row, Screen, counted, spread, table
+from cnnbo.cli.monitor.devices import device_states
+from cnnbo.cli.monitor.figures import duration
+from cnnbo.cli.monitor.state import Box, MonitorState, Study
+from cnnbo.cli.monitor.studies import done, forecast
+from cnnbo.cli.monitor.view import told_studies
+
+_RIGHT: Literal["right"] = "right"
+
+
+def outages(state: MonitorState) -> list[Text]:
+    """A line for each broker that can't be reached."""
+    reasons = [reason for reason in state.brokers.values() if reason is not None]
+    return [Text(f" no connection to {reason}; trying again", "bold red") for reason in reasons]
+
+
+def silence(state: MonitorState) -> list[Text]:
+    """Why no box is to be seen."""
+    connected = [broker for broker, reason in state.brokers.items() if reason is None]
+    if connected:
+        return [
+            Text(f" Connected to {', '.join(connected)}, but no box has published there yet. Start one: cnnbo daemon")
+        ]
+    if not state.brokers:
+        return [Text(" Connecting ...")]
+    return [Text(" Nothing to show. Is the daemon running? Start it: cnnbo daemon", "bold")]
+
+
+def frozen(box: Box, state: MonitorState, screen: Screen) -> Screen:
+    """For a box that is not live, the screen of the moment it was last heard of: its trials' clocks stand still."""
+    if state.is_live(box) or box.last_told is None:
+        return screen
+    return replace(screen, now=box.last_told)
+
+
+def box_header(box: Box, state: MonitorState, screen: Screen, title: str = "", is_marked: bool = False) -> Text:
+    """A box with its devices by state, and its vital signs."""
+    states = device_states(box) if state.is_live(box) else []
+    count = f"  {counted(len(box.devices), 'device')}" + (
+        f": {f' {screen.glyphs.dot} '.join(states)}" if states else ""
+    )
+    left = Text.assemble(screen.glyphs.mark if is_marked else " ", title, (box.node, "bold"), count)
+    return spread(left, Text("   ".join(_vital_signs(box, state, screen, bool(title))) + " "), screen)
+
+
+def _vital_signs(box: Box, state: MonitorState, screen: Screen, is_alone: bool) -> Iterable[str]:
+    if not screen.is_narrow:
+        if state.is_live(box) and box.started is not None:
+            yield f"daemon up {duration(screen.now - box.started)}"
+        yield "mqtt " + ("lost" if state.brokers.get(box.broker) else "ok")
+    if is_alone:
+        yield screen.clock(screen.now)
+
+
+def boxes_header(state: MonitorState, screen: Screen) -> Text:
+    """How many boxes there are, and how they are."""
+    troubles = [_trouble(box, state, screen) for box in state.boxes.values()]
+    well = sum(trouble is None for trouble in troubles)
+    words = [f"{well} online"] if well else []
+    words += [f"{len(troubles) - well} away"] if well < len(troubles) else []
+    left = Text.assemble(" cnnbo watch   ", f"{counted(len(troubles), 'box')}: {f' {screen.glyphs.dot} '.join(words)}")
+    return spread(left, Text(screen.clock(screen.now) + " "), screen)
+
+
+def _trouble(box: Box, state: MonitorState, screen: Screen) -> str | None:
+    """What is wrong with a box, in a word or two; None while it is well."""
+    if state.brokers.get(box.broker) is not None:
+        return "out of reach"
+    if box.availability == "offline":
+        return "offline"
+    if box.availability is None:
+        return "has not said whether it is online"
+    if box.last_told is not None and screen.now - box.last_told > box.patience_s:
+        return "silent"
+    return None
+
+
+def trouble_line(box: Box, state: MonitorState, screen: Screen) -> list[Text]:
+    """What is wrong with a box, and how old that makes everything below; nothing while it is well."""
+    trouble = _trouble(box, state, screen)
+    if trouble is None:
+        return []
+    word = f"{trouble} (last will)" if trouble == "offline" else trouble
+    age = ""
+    if box.last_told is not None:
+        age = f" Last values below, from {screen.clock(box.last_told)}, {duration(screen.now - box.last_told)} old."
+    return [Text(f" {box.node}: {word}.{age}", "bold red")]
+
+
+def boxes_table(state: MonitorState, screen: Screen, marked: Box, count: int) -> list[Text]:
+    """A line for each box, at most `count`: those around the marked one where there are more."""
+    keys = sorted(state.boxes)
+    first = max(0, min(keys.index(marked.key) - count // 2, len(keys) - count))
+    shown = [state.boxes[key] for key in keys[first : first + count]]
+    columns = [
+        Column("box", least=8),
+        Column("devices"),
+        Column("study", rank=3),
+        Column("done", _RIGHT, rank=2),
+        Column("best", _RIGHT, rank=1),
+        Column("end"),
+    ]
+    lines = table(columns, [Row(_cells(box, state, screen), box is marked) for box in shown], screen)
+    hidden = len(keys) - len(shown)
+    return [*lines, *([Text(f" and {counted(hidden, 'box')} more", "dim")] if hidden else [])]
+
+
+def _cells(box: Box, state: MonitorState, screen: Screen) -> list[Text]:
+    studies = told_studies(box)
+    study = studies[0] if studies else None
+    best = study.summary.best if study is not None else None
+    return [
+        Text(box.node, "bold"),
+        _devices(box),
+        Text("none" if study is None else study.name),
+        Text("" if study is None else done(study)),
+        Text("" if best is None else f"{best.value:.4g}", "green"),
+        _end(box, study, state, screen),
+    ]
+
+
+def _devices(box: Box) -> Text:
+    """How many train, which people look for, and how many are broken, which they must not miss."""
+    states = [device.state for device in box.devices.values()]
+    broken = states.count("quarantined")
+    text = Text(f"{states.count('busy')} of {len(states)} training")
+    return text.append(f", {broken} quarantined", "bold red") if broken else text
+
+
+def _end(box: Box, study: Study | None, state: MonitorState, screen: Screen) -> Text:
+    """When the study ends, or why there is no news of it."""
+    trouble = _trouble(box, state, screen)
+    if trouble is not None:
+        age = "" if box.last_told is None else f", {duration(screen.now - box.last_told)} old"
+        return Text(trouble + age, "bold red")
+    if study is None:
+        return Text("")
+    end = forecast(study, replace(screen, width=LEAST_WIDTH)) if study.summary.state == "running" else ""
+    return Text(end or study.summary.state)

@@ -1,0 +1,53 @@
+"""The log of a trial: read from the state folder of this machine, and drawn."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.text import Text
+
+from cnnbo.cli.monitor.canvas import Screen
+from cnnbo.cli.monitor.view import LogTail
+from cnnbo.daemon.logfiles import log_files, tail
+
+LINES = 200
+"""Of a log so many lines are read: no screen has more rows."""
+
+
+def read_log(state: Path, study: str, trial: int, attempt: int) -> LogTail:
+    """The end of an attempt's log, or why there is none.
+
+    Args:
+        state: the state folder.
+        study: whose log.
+        trial: whose log.
+        attempt: which one, counting from 1; 0 = none was started.
+    """
+    try:
+        if not attempt or not log_files(state, study, trial, attempt):
+            return LogTail(study, trial, excuse=f"Trial {trial} has no log yet.")
+        lines = tail(state, study, trial, attempt, LINES)
+    except OSError as error:
+        return LogTail(
+            study, trial, excuse=f"The log can't be read ({error.strerror or error}); ask whose daemon it is."
+        )
+    return LogTail(study, trial, tuple(lines), "" if lines else "Nothing was printed so far.")
+
+
+def elsewhere(node: str, study: str, trial: int) -> LogTail:
+    """For a box that is another machine: where its logs are."""
+    command = f"cnnbo logs {study} {trial} -f"
+    return LogTail(study, trial, excuse=f"Logs stay on their box. From here: ssh {node} {command}")
+
+
+def log_lines(log: LogTail | None, details: Sequence[Text], screen: Screen, room: int) -> list[Text]:
+    """The newest lines that fit, below the head of the trial's details."""
+    head = [*details[:1], *screen.rules()]
+    if log is None:
+        return [*head, Text(" Reading ...", "dim")]
+    count = max(0, room - len(head) - bool(log.excuse))
+    lines = log.lines[-count:] if count else []
+    return [
+        *head,
+        *(Text(f" {line.expandtabs(4)}") for line in lines),
+        *([Text(f" {log.excuse}")] if log.excuse else []),
+    ]

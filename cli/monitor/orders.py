@@ -1,0 +1,74 @@
+"""Carries out what a viewer orders, and tells in a sentence what came of it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cnnbo.cli.monitor.canvas import counted
+from cnnbo.cli.monitor.state import Box, BoxKey
+from cnnbo.cli.monitor.view import Order
+from cnnbo.daemon import client
+from cnnbo.scheduler.errors import CnnboError, RequestError
+
+
+class Home:
+    """The state folder of this machine, and which of the boxes its daemon is."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._known: tuple[BoxKey, str | None] | None = None
+
+    async def is_of(self, box: Box) -> bool:
+        """Whether a box is this machine; told by the boot, for nodes of two machines may have the same name."""
+        if self._known == (box.key, box.boot):
+            return True
+        try:
+            facts = await client.request(self.folder, "status")
+        except CnnboError:  # it is away, or somebody else's
+            return False
+        if facts["daemon"]["boot"] != box.boot:
+            return False
+        self._known = box.key, box.boot
+        return True
+
+
+async def carry_out(order: Order, box: Box, home: Home) -> str:
+    """Have a box do something: the one of this machine through its control socket, others over MQTT.
+
+    Returns:
+        what came of it, or the daemon's or broker's refusal, as a sentence.
+    """
+    try:
+        if await home.is_of(box):
+            answer = await client.request(home.folder, order.verb, **order.args)
+        else:
+            answer = await _from_elsewhere(order, box)
+    except CnnboError as error:
+        return str(error)
+    return _outcome(order, answer)
+
+
+async def _from_elsewhere(order: Order, box: Box) -> Mapping[str, Any]:
+    """SEAM: here requests over MQTT are connected; until then nobody but the box itself takes orders.
+
+    Raises:
+        RequestError: the refusal, with what to do.
+    """
+    target = order.args.get("study") or order.args.get("device")
+    raise RequestError(
+        f"{box.node} is another machine and takes no orders from here. There: cnnbo {order.verb} {target}"
+    )
+
+
+def _outcome(order: Order, answer: Mapping[str, Any]) -> str:
+    match order.verb:
+        case "pause":
+            running = answer.get("running") or 0
+            rest = f"; {counted(running, 'trial')} {'goes' if running == 1 else 'go'} on to the end" if running else ""
+            return f"{order.args['study']} is paused{rest}."
+        case "resume":
+            return f"{order.args['study']} goes on."
+        case "drain":
+            return f"Device {answer.get('index')} is drained; no more trials start there."
+        case _:
+            return f"Device {answer.get('index')} is used again (now {answer.get('state')})."

@@ -1,0 +1,182 @@
+"""One study: how it stands, what it has used and when it ends, its best-seen trace, what the surrogate believes."""
+
+from collections.abc import Callable, Iterable
+
+from rich.text import Text
+
+from cnnbo.cli.insight import believed_best, fitting, next_gain, relevances, stop_command
+from cnnbo.cli.monitor.canvas import Screen, spread, wrapped
+from cnnbo.cli.monitor.figures import rough, short_value
+from cnnbo.cli.monitor.objects import Usage
+from cnnbo.cli.monitor.state import Study
+from cnnbo.cli.monitor.trace import Outcome, draw_trace
+
+_STYLES = {"running": "green", "paused": "yellow", "failed": "bold red", "finished": "bold"}
+
+
+def study_header(study: Study, screen: Screen) -> Text:
+    """Name, state and counts, and when it will be over."""
+    summary = study.summary
+    state = summary.state + (f" ({summary.reason.replace('_', ' ')})" if summary.reason else "")
+    left = Text.assemble(
+        *(" STUDY ", (study.name, "bold"), (f" of {summary.owner}" if summary.owner else "", "dim"), "  "),
+        *((state, _STYLES.get(summary.state, "")), f"  {done(study)}" + " done" * (not screen.is_narrow)),
+        f"  {summary.running} running" * bool(summary.running),
+        (f"  {summary.failed} failed" * bool(summary.failed), "red"),
+    )
+    return spread(left, Text(forecast(study, screen) + " "), screen)
+
+
+def done(study: Study) -> str:
+    """Finished trials of those in the budget."""
+    summary = study.summary
+    return f"{summary.finished}/{summary.evaluations}" if summary.evaluations else f"{summary.finished}"
+
+
+def forecast(study: Study, screen: Screen) -> str:
+    """How long a study still takes, and until when; of an ended one how long it took."""
+    summary = study.summary
+    if summary.is_over:
+        return "" if summary.spent_s is None else f"took {rough(summary.spent_s)}"
+    end = _end(study)
+    if end is None or summary.state != "running":
+        return ""
+    left = rough(max(0.0, end[0] - screen.now))
+    why = f" ({end[1]} used up)" if end[1] and not screen.is_narrow else ""
+    return f"{'' if screen.is_narrow else 'about '}{left} left, {screen.hour(end[0])}{why}"
+
+
+def _end(study: Study) -> tuple[float, str] | None:
+    """When a study will end if it goes on like this, and which part of its budget ends it, if not the trials."""
+    summary = study.summary
+    ends = [] if summary.eta_s is None else [(summary.told + summary.eta_s, "")]
+    for name, usage, spent_s in (
+        ("time", summary.wall_clock_s, summary.wall_clock_s.spent if summary.wall_clock_s else None),
+        ("cost", summary.cost, summary.spent_s),
+        ("energy", summary.energy_kwh, summary.spent_s),
+    ):
+        if usage is not None and usage.limit is not None and usage.spent > 0 and spent_s:
+            ends.append((summary.told + max(0.0, usage.limit / usage.spent - 1) * spent_s, name))
+    return min(ends, default=None)
+
+
+def best_line(study: Study) -> Text:
+    """The best value so far, or why there is none."""
+    summary, best = study.summary, study.summary.best
+    if best is None:
+        why = "no trial has finished yet" if not summary.finished else "every trial so far has failed"
+        return Text(f" best    none: {why}")
+    trial = "" if best.trial is None else f" (#{best.trial})"
+    name = f" {summary.metric}" if summary.metric else ""
+    line = Text.assemble(" best   ", (f" {best.value:.6g}{trial}", "bold green"), name)
+    first = study.trials.get(1)
+    if first is not None and first.source == "start" and first.value is not None and best.trial != 1:
+        line.append(f"   start {first.value:.6g} (#1), {best.value - first.value:+.3g} since")
+    return line
+
+
+def best_configuration(study: Study, screen: Screen) -> list[Text]:
+    """The configuration of the best trial."""
+    best = study.summary.best
+    if best is None:
+        return []
+    names = study.summary.space or tuple(best.configuration)
+    words = [f"{key} {short_value(best.configuration[key])}" for key in names if key in best.configuration]
+    return list(wrapped(words, 9, screen))
+
+
+def usage_lines(study: Study, screen: Screen) -> list[Text]:
+    """What was used of trials, time, energy and money, each with its limit where there is one."""
+    summary = study.summary
+    words = []
+    if summary.evaluations:
+        words.append(f"trials {_share(summary.finished / summary.evaluations, screen)}")
+    if summary.wall_clock_s is not None:
+        words.append(f"time {_used(summary.wall_clock_s, rough, '', screen)}")
+    elif summary.spent_s is not None:
+        words.append(f"time {rough(summary.spent_s)}")
+    if summary.energy_kwh is not None:
+        words.append(f"energy {_used(summary.energy_kwh, lambda kwh: f'{kwh:.3g}', ' kWh', screen)}")
+    if summary.cost is not None:
+        words.append(f"cost {_used(summary.cost, lambda cost: f'{cost:.2f}', '', screen)}")
+    if (busy := _busy_share(study, screen)) is not None:
+        words.append(f"devices busy {busy:.0%}")
+    lines = list(wrapped(words, 9, screen, "   "))
+    if lines:
+        lines[0].plain = " used    " + lines[0].plain[9:]
+    return lines
+
+
+def _share(fraction: float, screen: Screen) -> str:
+    return f"{screen.bar(fraction, 5)} {fraction:.0%}"
+
+
+def _used(usage: Usage, write: Callable[[float], str], unit: str, screen: Screen) -> str:
+    if usage.limit is None:
+        return write(usage.spent) + unit
+    share = usage.spent / usage.limit if usage.limit > 0 else 1.0
+    return f"{write(usage.spent)} of {write(usage.limit)}{unit} {screen.bar(share, 5).rstrip()}".rstrip()
+
+
+def _busy_share(study: Study, screen: Screen) -> float | None:
+    """Share of the study's time in which the devices it has used had a trial of it; None where it can't be told."""
+    usage, now = study.summary.wall_clock_s, study.summary.told
+    attempts = [attempt for trial in study.trials.values() for attempt in trial.attempts if attempt.started is not None]
+    devices = {attempt.device for attempt in attempts}
+    if usage is None or usage.spent <= 0 or not devices:
+        return None
+    busy_s = sum(max(0.0, (attempt.ended or now) - (attempt.started or now)) for attempt in attempts)
+    return min(1.0, busy_s / (usage.spent * len(devices)))
+
+
+def failure_lines(study: Study, screen: Screen) -> list[Text]:
+    """How many trials failed, by class."""
+    words = [f"{count:.0f} {name.replace('_', ' ')}" for name, count in study.summary.failures.items() if count]
+    lines = list(wrapped(words, 9, screen, "   "))
+    if lines:
+        lines[0].plain = " failed  " + lines[0].plain[9:]
+    for line in lines:
+        line.stylize("red")
+    return lines
+
+
+def trace_lines(study: Study, screen: Screen, height: int) -> list[Text]:
+    """The best value seen over the trials, `height` rows and two for the axis; nothing before there is a course."""
+    outcomes = [
+        Outcome(trial.id, trial.value)
+        for trial in sorted(study.trials.values(), key=lambda t: t.id)
+        if trial.state in ("complete", "failed")
+    ]
+    if len(outcomes) < 2:
+        return []  # one point is no course
+    plot = draw_trace(
+        outcomes,
+        evaluations=study.summary.evaluations or outcomes[-1].trial,
+        maximize=study.summary.direction == "maximize",
+        width=min(screen.width - 1, 120),
+        height=height,
+        glyphs=screen.glyphs.plot,
+    )
+    return [Text(row, "cyan") for row in plot]
+
+
+def belief_lines(study: Study, screen: Screen) -> list[Text]:
+    """What matters, what the next trial promises and what the best is believed to be; the hint below."""
+    insight = study.summary.insight
+    if insight is None:
+        return []
+    matters = fitting(relevances(insight, screen.glyphs.marks), screen.width - len(" matters: "))
+    gain, best = next_gain(insight), believed_best(insight, screen.glyphs.marks)
+    phrases = (
+        matters and f"matters: {matters}",
+        gain and f"{'last proposal' if study.summary.is_over else 'next trial'}: {gain}",
+        best and f"best believed: {best}",
+    )
+    lines = list(wrapped([phrase for phrase in phrases if phrase], 1, screen, "   "))
+    if study.summary.is_stop_advised:
+        clauses = ("hint: gains stay below the noise", f"stopping is reasonable: {stop_command(study.name)}")
+        hint: Iterable[Text] = wrapped(clauses, 1, screen, "; ")
+        for line in hint:
+            line.stylize("dim")
+            lines.append(line)
+    return lines

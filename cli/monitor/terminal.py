@@ -1,0 +1,114 @@
+"""The terminal of the monitor: a second screen of which only changed lines are written, keys as they are pressed."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import termios
+import tty
+from collections.abc import Callable, Iterator, Sequence
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.text import Text
+
+from cnnbo.cli.monitor.keys import Keyboard
+
+_ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Painter:
+    """Shows lines on the terminal's second screen while a `with` block runs, and leaves the first one as it was."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._drawn: list[Text] = []
+        self._size = (0, 0)
+
+    def __enter__(self) -> Self:
+        self._console.set_alt_screen(True)
+        self._console.show_cursor(False)
+        self.forget()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(OSError):  # a closed terminal needs no mending
+            self._console.show_cursor(True)
+            self._console.set_alt_screen(False)
+
+    def forget(self) -> None:
+        """Draw everything anew the next time."""
+        self._size = (0, 0)
+
+    def draw(self, lines: Sequence[Text], size: tuple[int, int]) -> None:
+        """Show lines, at most as many as there are rows, none wider than the screen.
+
+        Args:
+            lines: from the top.
+            size: columns and rows, for which they were made.
+        """
+        out = []
+        if size != self._size:
+            self._size, self._drawn = size, []
+            out.append("\x1b[2J")
+        before = self._drawn + [Text()] * (len(lines) - len(self._drawn))
+        out += [self._line(row, line) for row, line in enumerate(lines) if line != before[row]]
+        out += [f"\x1b[{row + 1};1H\x1b[2K" for row in range(len(lines), len(self._drawn))]
+        self._drawn = list(lines)
+        if out:
+            self._console.file.write("".join(out))
+            self._console.file.flush()
+
+    def _line(self, row: int, line: Text) -> str:
+        with self._console.capture() as capture:
+            self._console.print(line, end="", soft_wrap=True, crop=False)
+        # Erasing behind a line that ends at the edge would take its last character, on some terminals.
+        rest = "\x1b[K" if line.cell_len < self._size[0] else ""
+        return f"\x1b[{row + 1};1H{capture.get()}{rest}"
+
+
+@contextlib.contextmanager
+def pressed_keys(on_key: Callable[[str], None]) -> Iterator[None]:
+    """Hand over keys as they are pressed, without echo; nothing where stdin is no terminal."""
+    if not sys.stdin.isatty():
+        yield
+        return
+    loop, fd, keyboard = asyncio.get_running_loop(), sys.stdin.fileno(), Keyboard()
+    before = termios.tcgetattr(fd)
+    tty.setcbreak(fd)
+
+    def read() -> None:
+        try:
+            data = os.read(fd, 64)
+        except OSError:
+            data = b""
+        if not data:
+            loop.remove_reader(fd)  # the terminal is gone; SIGHUP ends us
+        for key in keyboard.feed(data):
+            on_key(key)
+
+    loop.add_reader(fd, read)
+    try:
+        yield
+    finally:
+        loop.remove_reader(fd)
+        with contextlib.suppress(termios.error, OSError):  # a closed terminal needs no mending
+            termios.tcsetattr(fd, termios.TCSADRAIN, before)
+
+
+@contextlib.contextmanager
+def caught_signals(on_end: Callable[[int], None], on_resize: Callable[[], None]) -> Iterator[None]:
+    """Turn signals into an orderly end, so that no screen is left behind; hands over the exit status."""
+    loop = asyncio.get_running_loop()
+    for number in _ENDS:
+        loop.add_signal_handler(number, on_end, 128 + number)
+    loop.add_signal_handler(signal.SIGWINCH, on_resize)
+    try:
+        yield
+    finally:
+        for number in (*_ENDS, signal.SIGWINCH):
+            loop.remove_signal_handler(number)
