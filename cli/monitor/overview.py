@@ -58,10 +58,10 @@ def overview(study: Study, box: Box, screen: Screen, view: View, room: int | Non
     ended = min(len(study.ended), _TRIALS)
     ended = ended if ended and rows.fit(ended + 1) else 0
     usage = rows.lines(usage_lines(study, screen))
-    trial = None if view.mark is None or view.mark.trial is None else study.trials.get(view.mark.trial)
-    details = rows.lines([] if trial is None else trial_details(trial, study, box, screen))
     has_trace = bool(trace_lines(study, screen, 2))
     trace = _TRACE if has_trace and rows.fit(_TRACE + _AXIS) else 0
+    trial = None if view.mark is None or view.mark.trial is None else study.trials.get(view.mark.trial)
+    details = rows.lines([] if trial is None else trial_details(trial, study, box, screen))
     failures = rows.lines(failure_lines(study, screen))
     beliefs = rows.lines(belief_lines(study, screen))
     configuration = rows.lines(best_configuration(study, screen))

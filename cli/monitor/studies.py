@@ -42,14 +42,19 @@ def forecast(study: Study, screen: Screen) -> str:
     if end is None or summary.state != "running":
         return ""
     left = rough(max(0.0, end[0] - screen.now))
-    why = f" ({end[1]} used up)" if end[1] and not screen.is_narrow else ""
-    return f"{'' if screen.is_narrow else 'about '}{left} left, {screen.hour(end[0])}{why}"
+    if screen.is_narrow:
+        return f"{left} left, {screen.hour(end[0])}"
+    if end[1]:
+        return f"{left} left, {screen.hour(end[0])} ({end[1]} used up)"
+    return f"about {left} left, {screen.hour(end[0])}"
 
 
 def _end(study: Study) -> tuple[float, str] | None:
     """When a study will end if it goes on like this, and which part of its budget ends it, if not the trials."""
     summary = study.summary
-    ends = [] if summary.eta_s is None else [(summary.told + summary.eta_s, "")]
+    if summary.eta_s is None:
+        return None  # before the first trial has finished, a budget is no more than an upper limit
+    ends = [(summary.told + summary.eta_s, "")]
     for name, usage, spent_s in (
         ("time", summary.wall_clock_s, summary.wall_clock_s.spent if summary.wall_clock_s else None),
         ("cost", summary.cost, summary.spent_s),
@@ -57,7 +62,7 @@ def _end(study: Study) -> tuple[float, str] | None:
     ):
         if usage is not None and usage.limit is not None and usage.spent > 0 and spent_s:
             ends.append((summary.told + max(0.0, usage.limit / usage.spent - 1) * spent_s, name))
-    return min(ends, default=None)
+    return min(ends)
 
 
 def best_line(study: Study) -> Text:

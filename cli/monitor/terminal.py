@@ -9,14 +9,23 @@ import termios
 import tty
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from rich.console import Console
-from rich.text import Text
+from rich.style import Style
+from rich.text import Span, Text
 
 from cnnbo.cli.monitor.keys import Keyboard
 
 _ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class _Drawn(NamedTuple):
+    """All that a line on the screen depends on; Rich takes lines for equal that differ in their own style."""
+
+    plain: str
+    style: str | Style
+    spans: Sequence[Span]
 
 
 class Painter:
@@ -24,7 +33,7 @@ class Painter:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._drawn: list[Text] = []
+        self._drawn: list[_Drawn] = []
         self._size = (0, 0)
 
     def __enter__(self) -> Self:
@@ -55,10 +64,14 @@ class Painter:
         if size != self._size:
             self._size, self._drawn = size, []
             out.append("\x1b[2J")
-        before = self._drawn + [Text()] * (len(lines) - len(self._drawn))
-        out += [self._line(row, line) for row, line in enumerate(lines) if line != before[row]]
+        drawn = [_Drawn(line.plain, line.style, line.spans) for line in lines]
+        out += [
+            self._line(row, line)
+            for row, (line, now) in enumerate(zip(lines, drawn, strict=True))
+            if row >= len(self._drawn) or self._drawn[row] != now
+        ]
         out += [f"\x1b[{row + 1};1H\x1b[2K" for row in range(len(lines), len(self._drawn))]
-        self._drawn = list(lines)
+        self._drawn = drawn
         if out:
             self._console.file.write("".join(out))
             self._console.file.flush()

@@ -194,7 +194,8 @@ def trial_details(trial: Trial, study: Study, box: Box, screen: Screen) -> list[
     ]
     head.append("".join(f"  {fact}" for fact in facts if fact), "dim")
     lines = [head]
-    lines += [Text(f"   {sentence}", "yellow") for sentence in (trial.message, trial.note) if sentence]
+    for sentence in (trial.message, trial.note):
+        lines += [Text(line.plain, "yellow") for line in wrapped((sentence or "").split(), 3, screen, " ")]
     names = [*(study.summary.space or trial.configuration)]
     words = [f"{name} {short_value(trial.configuration[name])}" for name in names if name in trial.configuration]
     lines += wrapped(words, 3, screen)

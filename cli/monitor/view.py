@@ -124,7 +124,7 @@ def _pressed(view: View, key: str, state: MonitorState, box: Box | None) -> View
         case "escape":
             return replace(view, mark=None)
         case "tab" | "shift-tab" if box is not None:
-            return replace(view, box=_next(sorted(state.boxes), box.key, key), study=None, mark=None, log=None)
+            return View(box=_next(sorted(state.boxes), box.key, key))
         case "s" if box is not None:
             return _next_study(view, box)
         case "up" | "down" | "page-up" | "page-down" | "k" | "j" if box is not None:
@@ -154,14 +154,16 @@ def _next_study(view: View, box: Box) -> View:
     if shown is None or len(studies) < 2:
         return replace(view, note=f"There is no other study on {box.node}.")
     following = studies[(studies.index(shown) + 1) % len(studies)]
-    return replace(view, study=following.name, mark=None, log=None)
+    return View(box=view.box, study=following.name)
 
 
 def _rows(view: View, box: Box) -> list[Mark]:
     """What can be marked, as it stands on the screen from top to bottom."""
     study = shown_study(box, view)
-    trials = [] if study is None else [*study.running, *study.ended]
-    return [*(Mark(device=device.uuid) for device in sorted_devices(box)), *(Mark(trial=trial.id) for trial in trials)]
+    trials = [] if study is None else [Mark(trial=trial.id) for trial in (*study.running, *study.ended)]
+    if view.page is not Page.OVERVIEW:
+        return trials
+    return [*(Mark(device=device.uuid) for device in sorted_devices(box)), *trials]
 
 
 _STEPS = {"up": -1, "k": -1, "down": 1, "j": 1, "page-up": -10, "page-down": 10}
@@ -178,16 +180,19 @@ def _moved(view: View, key: str, box: Box) -> Mark | None:
 
 
 def _about_trial(view: View, page: Page, box: Box) -> View:
-    """Turn to a page about the marked trial, or the first one where none is marked."""
+    """Turn to a page about the marked trial, or the first one where nothing is marked; or back from it."""
     if view.page is page:
         return _turned(view, page)
-    if marked_trial(box, view) is None:
+    about = marked_trial(box, view)
+    if about is None and view.mark is not None:
+        return replace(view, note="There is no trial on this device.")
+    if about is None:
         study = shown_study(box, view)
-        first = None if study is None else next(iter([*study.running, *study.ended]), None)
-        if first is None or view.mark is not None:
-            return replace(view, note="There is no trial on this device." if view.mark else "There is no trial yet.")
-        view = replace(view, mark=Mark(trial=first.id))
-    return replace(view, page=page, log=None)
+        trials = [] if study is None else [*study.running, *study.ended]
+        if study is None or not trials:
+            return replace(view, note="There is no trial yet.")
+        about = study.name, trials[0].id
+    return replace(view, page=page, study=about[0], mark=Mark(trial=about[1]), log=None)
 
 
 def _pause(view: View, box: Box) -> View:

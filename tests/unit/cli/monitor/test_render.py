@@ -1,58 +1,31 @@
-"""The monitor's screen.
+"""The monitor's screen: what it says of a box."""
 
-The pictures are kept in `snapshots/`; after a change that is meant, run the tests once with CNNBO_UPDATE_SNAPSHOTS=1
-and read the difference.
-"""
-
-import io
-import os
 from collections.abc import Callable
 from datetime import UTC
-from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console, Group
 from tests.unit.cli.monitor.conftest import insight
+from tests.unit.cli.monitor.pictures import compare, picture
 
-from cnnbo.cli.monitor.canvas import ASCII, UNICODE, Glyphs, Screen
+from cnnbo.cli.monitor.canvas import ASCII, Screen
 from cnnbo.cli.monitor.render import render
 from cnnbo.cli.monitor.state import MonitorState
 
-_SNAPSHOTS = Path(__file__).parent / "snapshots"
 _BROKER = "mqtt://127.0.0.1:1883"
-
-
-def _picture(
-    state: MonitorState, now: float, width: int = 100, height: int | None = None, glyphs: Glyphs = UNICODE
-) -> str:
-    """The screen as a terminal without colour shows it."""
-    lines = render(state, Screen(width, height, now, glyphs, UTC))
-    console = Console(width=width, file=io.StringIO(), force_terminal=False, legacy_windows=False)
-    console.print(Group(*lines), soft_wrap=True)
-    assert isinstance(console.file, io.StringIO)
-    return console.file.getvalue()
-
-
-def _compare(name: str, picture: str) -> None:
-    path = _SNAPSHOTS / f"{name}.txt"
-    if os.environ.get("CNNBO_UPDATE_SNAPSHOTS"):
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(picture)
-    assert picture == path.read_text()
 
 
 @pytest.mark.parametrize("width", [80, 100, 160])
 def test_a_box_at_work(tower: Any, width: int) -> None:
     """What people look at for hours must not change by accident."""
-    _compare(f"at_work_{width}", _picture(tower.state, tower.now, width))
+    compare(f"at_work_{width}", picture(tower.state, tower.now, width))
 
 
 def test_a_box_at_work_without_unicode(tower: Any) -> None:
     """The ASCII form must read as well, and hold nothing else."""
-    picture = _picture(tower.state, tower.now, glyphs=ASCII)
-    assert picture.isascii()
-    _compare("at_work_ascii", picture)
+    shown = picture(tower.state, tower.now, glyphs=ASCII)
+    assert shown.isascii()
+    compare("at_work_ascii", shown)
 
 
 @pytest.mark.parametrize("width", [80, 100, 160])
@@ -64,7 +37,7 @@ def test_the_hint_to_stop_is_dim_and_names_its_command(tower: Any, width: int) -
     assert hint.plain == " hint: gains stay below the noise; stopping is reasonable: cnnbo pause svhn"
     assert all(span.style == "dim" for span in hint.spans)
     tower.study(insight=insight())
-    assert "hint" not in _picture(tower.state, tower.now, width)
+    assert "hint" not in picture(tower.state, tower.now, width)
 
 
 @pytest.mark.parametrize(
@@ -73,16 +46,16 @@ def test_the_hint_to_stop_is_dim_and_names_its_command(tower: Any, width: int) -
 def test_without_beliefs_nothing_is_said_of_them(told: object, tower: Any) -> None:
     """Random search believes nothing, and a daemon of another version may tell something else."""
     tower.study(insight=told)
-    picture = _picture(tower.state, tower.now)
-    assert not [word for word in ("matters", "believed", "expected gain", "hint", "None") if word in picture]
+    shown = picture(tower.state, tower.now)
+    assert not [word for word in ("matters", "believed", "expected gain", "hint", "None") if word in shown]
 
 
 def test_an_ended_study_has_no_next_trial(tower: Any) -> None:
     """What was believed stays worth reading; a promise about a trial that never comes does not."""
     tower.study(state="finished", reason="evaluations", running=0)
-    picture = _picture(tower.state, tower.now)
-    assert "last proposal: expected gain 0.0021 (noise 0.0038)" in picture
-    assert "next trial" not in picture
+    shown = picture(tower.state, tower.now)
+    assert "last proposal: expected gain 0.0021 (noise 0.0038)" in shown
+    assert "next trial" not in shown
 
 
 def test_two_boxes_and_several_studies(tower: Any, new_daemon: Callable[..., Any]) -> None:
@@ -91,28 +64,28 @@ def test_two_boxes_and_several_studies(tower: Any, new_daemon: Callable[..., Any
     attic = new_daemon(node="attic")
     attic.raw("availability", b"online")
     attic.say("device/cpu-0", {"uuid": "cpu-0", "index": 0, "name": "CPU slot", "state": "idle", "reason": None})
-    _compare("two_boxes", _picture(tower.state, tower.now))
+    compare("two_boxes", picture(tower.state, tower.now))
 
 
 def test_a_dead_box_shows_its_last_values_and_their_age(tower: Any) -> None:
     """Figures that look fresh and are not are worse than none."""
     tower.raw("availability", b"offline")
-    _compare("dead_box", _picture(tower.state, tower.now + 132))
+    compare("dead_box", picture(tower.state, tower.now + 132))
 
 
 def test_a_lost_broker_is_said(tower: Any) -> None:
     """With the broker gone nothing can be known, and the screen must not pretend."""
     tower.state.brokers[_BROKER] = f"{_BROKER}: Connection refused"
-    first, second, *_ = _picture(tower.state, tower.now).splitlines()
+    first, second, *_ = picture(tower.state, tower.now).splitlines()
     assert first == " no connection to mqtt://127.0.0.1:1883: Connection refused; trying again"
     assert "mqtt lost" in second and "training" not in second
-    assert "tower: out of reach. Last values below, from 14:36:07" in _picture(tower.state, tower.now)
+    assert "tower: out of reach. Last values below, from 14:36:07" in picture(tower.state, tower.now)
 
 
 def test_a_box_without_a_study_says_what_to_type(daemon: Any) -> None:
     """An empty screen leaves people wondering what broke."""
     daemon.raw("availability", b"online")
-    assert "No study on tower. Start one: cnnbo run study.toml" in _picture(daemon.state, daemon.now)
+    assert "No study on tower. Start one: cnnbo run study.toml" in picture(daemon.state, daemon.now)
 
 
 @pytest.mark.parametrize(
@@ -127,14 +100,14 @@ def test_no_box_at_all_is_explained(brokers: dict[str, str | None], sentence: st
     """Never empty without saying why."""
     state = MonitorState()
     state.brokers.update(brokers)
-    assert sentence in _picture(state, 0.0)
+    assert sentence in picture(state, 0.0)
 
 
 @pytest.mark.parametrize("height", [1, 8, 24, 30, 50])
 @pytest.mark.parametrize("width", [60, 80, 100, 200])
 def test_a_screen_fits_and_keeps_the_devices(tower: Any, width: int, height: int) -> None:
     """A line too many scrolls the header away; rows of devices are the last to go."""
-    lines = _picture(tower.state, tower.now, width, height).splitlines()
+    lines = picture(tower.state, tower.now, width, height).splitlines()
     assert len(lines) <= height
     assert all(len(line) <= width for line in lines)
     if height >= 8:
@@ -146,32 +119,32 @@ def test_names_cannot_steer_the_terminal(daemon: Any) -> None:
     daemon.raw("availability", b"online")
     daemon.study("evil\x1b[2J", state="\x9bboo\x07")
     daemon.device(0, state="foreign", reason="mallory\x1b]0;title\x07", study=None)
-    picture = _picture(daemon.state, daemon.now)
-    assert "evil?[2J" in picture
-    assert all(character.isprintable() for line in picture.splitlines() for character in line)
+    shown = picture(daemon.state, daemon.now)
+    assert "evil?[2J" in shown
+    assert all(character.isprintable() for line in shown.splitlines() for character in line)
 
 
 def test_a_device_without_figures_has_no_empty_columns(daemon: Any) -> None:
     """A CPU slot has no temperature; a column of dashes would only take room."""
     daemon.raw("availability", b"online")
     daemon.say("device/cpu-0", {"uuid": "cpu-0", "index": 0, "name": "CPU slot", "state": "idle"})
-    rows = [line.split() for line in _picture(daemon.state, daemon.now).splitlines()[2:4]]
+    rows = [line.split() for line in picture(daemon.state, daemon.now).splitlines()[2:4]]
     assert rows == [["dev", "name", "doing"], ["0", "CPU", "slot", "idle:", "no", "study", "runs"]]
 
 
 def test_a_trial_that_never_reports_is_starting(tower: Any) -> None:
     """A script without progress is not broken."""
-    (line,) = (line for line in _picture(tower.state, tower.now).splitlines() if line.startswith("   41"))
+    (line,) = (line for line in picture(tower.state, tower.now).splitlines() if line.startswith("   41"))
     assert "starting" in line and "1:39" in line
 
 
 def test_old_progress_is_marked(tower: Any) -> None:
     """A training that hangs keeps its bar; its age gives it away."""
-    (line,) = (x for x in _picture(tower.state, tower.now + 45).splitlines() if x.startswith("   39"))
+    (line,) = (x for x in picture(tower.state, tower.now + 45).splitlines() if x.startswith("   39"))
     assert line.endswith("silent 45s")
 
 
 def test_a_study_of_failures_says_so(tower: Any) -> None:
     """Without a best value the reason is what people need."""
     tower.study(best=None, best_value=None, best_trial=None)
-    assert "best    none: every trial so far has failed" in _picture(tower.state, tower.now)
+    assert "best    none: every trial so far has failed" in picture(tower.state, tower.now)

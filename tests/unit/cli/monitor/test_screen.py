@@ -4,13 +4,14 @@ import asyncio
 import json
 import os
 import pty
+import re
 import signal
 import socket
 import subprocess
 import sys
 import termios
 from asyncio.subprocess import Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -64,10 +65,20 @@ async def url(tmp_path: Path) -> AsyncIterator[str]:
         await asyncio.wait([running])
 
 
-async def _start(url: str, *arguments: str, stdin: int = subprocess.DEVNULL, stdout: int = subprocess.PIPE) -> Process:
-    command = (sys.executable, "-c", _WATCH, "--broker", url, *arguments)
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100", "LINES": "40", "PYTHONUTF8": "1"}
-    return await asyncio.create_subprocess_exec(*command, stdin=stdin, stdout=stdout, env=environment)
+async def _start(
+    url: str,
+    *arguments: str,
+    stdin: int = subprocess.DEVNULL,
+    stdout: int = subprocess.PIPE,
+    stderr: int | None = None,
+    before: str = "",
+    environment: Mapping[str, str] | None = None,
+) -> Process:
+    """Start the command, after some code of the test's own."""
+    command = (sys.executable, "-c", before + _WATCH, "--broker", url, *arguments)
+    usual = {**os.environ, "TERM": "xterm", "COLUMNS": "100", "LINES": "40", "PYTHONUTF8": "1"}
+    changed = usual | dict(environment or {})
+    return await asyncio.create_subprocess_exec(*command, stdin=stdin, stdout=stdout, stderr=stderr, env=changed)
 
 
 async def test_json_holds_every_retained_trial(url: str) -> None:
@@ -138,20 +149,100 @@ class Terminal:
         os.close(self.theirs)
 
 
-@pytest.mark.parametrize(("key", "status"), [(b"q", 0), (b"\x03", 130)])
-async def test_a_terminal_is_left_as_it_was(url: str, key: bytes, status: int) -> None:
+async def _end(process: Process, terminal: Terminal, ending: bytes | signal.Signals) -> int:
+    if isinstance(ending, bytes):
+        os.write(terminal.ours, ending)
+    else:
+        process.send_signal(ending)
+    return await asyncio.wait_for(process.wait(), _WAIT_S)
+
+
+@pytest.mark.parametrize(
+    ("ending", "status"), [(b"q", 0), (signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+async def test_a_terminal_is_left_as_it_was(url: str, ending: bytes | signal.Signals, status: int) -> None:
     """A shell without echo or cursor, or on the second screen, is the last thing people see of a bad monitor."""
     terminal = Terminal()
     before = termios.tcgetattr(terminal.theirs)
     process = await _start(url, stdin=terminal.theirs, stdout=terminal.theirs)
     await terminal.until(b"300/500 done")
     assert not termios.tcgetattr(terminal.theirs)[3] & termios.ECHO
-    if key == b"\x03":
-        process.send_signal(signal.SIGINT)  # what the terminal of a session would do
-    else:
-        os.write(terminal.ours, key)
-    assert await asyncio.wait_for(process.wait(), _WAIT_S) == status
+    assert await _end(process, terminal, ending) == status
+    await _assert_clean(terminal)
+    assert termios.tcgetattr(terminal.theirs) == before
+    terminal.close()
+
+
+async def _assert_clean(terminal: Terminal) -> None:
     await terminal.until(b"\x1b[?1049l")
     assert terminal.output.rindex(b"\x1b[?25h") > terminal.output.rindex(b"\x1b[?25l")
+
+
+async def test_a_crash_leaves_a_clean_terminal_too(url: str) -> None:
+    """A bug is bad enough; a shell that can't be typed into makes people afraid of the monitor."""
+    crash = "from cnnbo.cli.monitor import screen\nscreen.render = lambda *_: 1 / 0\n"
+    terminal = Terminal()
+    before = termios.tcgetattr(terminal.theirs)
+    process = await _start(url, stdin=terminal.theirs, stdout=terminal.theirs, stderr=subprocess.PIPE, before=crash)
+    _, errors = await asyncio.wait_for(process.communicate(), _WAIT_S)
+    assert process.returncode == 1 and b"ZeroDivisionError" in errors
+    await _assert_clean(terminal)
     assert termios.tcgetattr(terminal.theirs) == before
+    terminal.close()
+
+
+async def test_keys_are_answered(url: str) -> None:
+    """From the terminal's bytes to the page they turn to."""
+    terminal = Terminal()
+    process = await _start(url, stdin=terminal.theirs, stdout=terminal.theirs)
+    await terminal.until(b"300/500 done")
+    for key, answer in ((b"?", b"KEYS"), (b"\x1b", b"300/500 done"), (b"\x1b[B", "▸".encode()), (b"\r", b"TRIAL")):
+        terminal.output = b""
+        os.write(terminal.ours, key)
+        await terminal.until(answer)
+    assert await _end(process, terminal, b"q") == 0
+    terminal.close()
+
+
+@pytest.mark.parametrize(
+    ("environment", "pattern"),
+    [
+        ({"NO_COLOR": "1"}, rb"\x1b\[(?:[0-9;]*;)?3[0-8][0-9;]*m"),
+        ({"PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}, rb"[\x80-\xff]"),
+    ],
+    ids=["no colour", "no Unicode"],
+)
+async def test_what_a_terminal_cant_show_is_not_sent(url: str, environment: dict[str, str], pattern: bytes) -> None:
+    """Colour only repeats what the words say, and every character has a form in ASCII."""
+    terminal = Terminal()
+    process = await _start(url, stdin=terminal.theirs, stdout=terminal.theirs, environment=environment)
+    await terminal.until(b"300/500 done")
+    await _end(process, terminal, b"q")
+    assert not re.findall(pattern, terminal.output)
+    terminal.close()
+
+
+async def test_a_dumb_terminal_gets_lines(url: str) -> None:
+    """In an editor's shell nothing can be drawn over."""
+    terminal = Terminal()
+    process = await _start(url, stdin=terminal.theirs, stdout=terminal.theirs, environment={"TERM": "dumb"})
+    await terminal.until(b"300/500 done")
+    assert await _end(process, terminal, signal.SIGINT) == 130
+    assert b"\x1b" not in terminal.output
+    terminal.close()
+
+
+async def test_a_lost_broker_is_said_at_once_and_found_again(tmp_path: Path) -> None:
+    """The screen must not look fresh while nothing comes, and needs nobody to come back."""
+    terminal = Terminal()
+    async with EmbeddedBroker(tmp_path, 0) as broker:
+        url = broker.url
+        assert url is not None
+        process = await _start(url, stdin=terminal.theirs, stdout=terminal.theirs)
+        await terminal.until(b"no box has published there yet")
+    await terminal.until(b"no connection to")
+    terminal.output = b""
+    async with EmbeddedBroker(tmp_path, BrokerAddress.parse(url).port):
+        await terminal.until(b"no box has published there yet")
+        assert await _end(process, terminal, b"q") == 0
     terminal.close()

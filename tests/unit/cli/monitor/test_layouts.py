@@ -1,0 +1,156 @@
+"""The monitor's screen in the sizes and states that people meet, as pictures."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tests.unit.cli.monitor.conftest import BROKER, NOW, rfc3339
+from tests.unit.cli.monitor.pictures import compare, picture
+
+from cnnbo.cli.monitor.canvas import ASCII
+from cnnbo.cli.monitor.view import LogTail, Mark, Order, Page, Question, View
+
+_MARKED = View(mark=Mark(trial=37))
+_LOG = LogTail("svhn", 39, [f"step {100 * k} loss {1 / k:.4f}" for k in range(1, 40)])
+
+
+@pytest.fixture
+def boxes(tower: Any, new_daemon: Callable[..., Any]) -> Any:
+    """Three boxes: one with devices in every state, one that died, and the tower; returns the tower's daemon."""
+    attic = new_daemon(node="attic")
+    attic.raw("availability", b"online")
+    for index in range(5):
+        attic.device(index, study="mnist", trial=5 + index, phase="training")
+    free = {"study": None, "trial": None}
+    attic.device(5, state="idle", reason="trials start from 20:00-08:00 only", **free)
+    attic.device(6, state="drained", reason="drained by bob", since=rfc3339(NOW - 90_000), **free)
+    attic.device(
+        7, state="quarantined", reason="the GPU has fallen off the bus (XID 79)", since=rfc3339(NOW - 900), **free
+    )
+    attic.study("mnist", owner="bob", failures={}, failed=0, best_trial=None, best=None, finished=0, eta_s=None)
+    cellar = new_daemon(node="cellar", now=NOW - 400)
+    cellar.raw("availability", b"offline")
+    for index in range(2):
+        cellar.device(index)
+    cellar.study("svhn")
+    return tower
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (100, 40), (160, 50), (100, 75)])
+def test_three_boxes(width: int, height: int, boxes: Any) -> None:
+    """Where rows are scarce the marked box is whole and the others are a line each; the higher, the more of them."""
+    view = View(box=(BROKER, "attic"))
+    compare(f"three_boxes_{width}x{height}", picture(boxes.state, boxes.now, width, height, view=view))
+
+
+def test_many_boxes_dont_push_the_marked_one_out(new_daemon: Callable[..., Any], tower: Any) -> None:
+    """A lab has more boxes than a laptop has rows."""
+    for number in range(30):
+        new_daemon(node=f"box-{number:02d}").raw("availability", b"online")
+    shown = picture(tower.state, tower.now, 80, 30, view=View(box=(BROKER, "tower")))
+    assert "and 22 boxes more" in shown and "svhn #39" in shown and "STUDY svhn" in shown
+    assert [line for line in shown.splitlines() if line.startswith("▸tower")]
+
+
+@pytest.mark.parametrize(("width", "height"), [(60, 24), (80, 10), (80, 24), (100, 30), (100, 60)])
+def test_one_box(width: int, height: int, tower: Any) -> None:
+    """From a phone's SSH client to a wall screen."""
+    compare(f"one_box_{width}x{height}", picture(tower.state, tower.now, width, height))
+
+
+_VIEWS: Mapping[str, View] = {
+    "marked": _MARKED,
+    "details": replace(_MARKED, page=Page.DETAILS),
+    "log": View(mark=Mark(trial=39), page=Page.LOG, log=_LOG),
+    "help": View(page=Page.HELP),
+    "question": View(question=Question("Pause svhn on tower?", Order((BROKER, "tower"), "pause"))),
+    "note": View(note="svhn is paused; 3 trials go on to the end."),
+}
+
+
+@pytest.mark.parametrize("name", _VIEWS)
+def test_a_page(name: str, tower: Any) -> None:
+    """What keys lead to."""
+    tower.trial(37, state="failed", value=None, failure="diverged", message="Loss was NaN at step 212.", energy_j=5_400)
+    compare(f"page_{name}", picture(tower.state, tower.now, 80, 40, view=_VIEWS[name]))
+
+
+def test_the_keys_without_unicode(tower: Any) -> None:
+    """A terminal without arrows has arrow keys all the same."""
+    view = replace(_MARKED, page=Page.HELP)
+    assert picture(tower.state, tower.now, 80, 24, ASCII, view).isascii()
+    assert "up/down trial" in picture(tower.state, tower.now, 100, 24, ASCII, _MARKED)
+
+
+def test_a_box_that_says_nothing_is_said_to_be_silent(tower: Any) -> None:
+    """A daemon that hangs keeps its connection for a while; its figures are old all the same."""
+    at_rest = picture(tower.state, tower.now + 29)
+    assert "silent" not in at_rest and "age" not in at_rest
+    silent = picture(tower.state, tower.now + 31)
+    assert "tower: silent. Last values below, from 14:36:07, 31s old." in silent
+    assert [" 31s  svhn #39 " in line for line in silent.splitlines() if "svhn #39" in line] == [True]
+
+
+def test_a_box_without_a_running_study_may_be_silent_for_longer(tower: Any) -> None:
+    """Idle devices are read every half minute only, so that nothing wakes them."""
+    tower.study(state="finished")
+    assert "tower: silent" not in picture(tower.state, tower.now + 89)
+    assert "tower: silent" in picture(tower.state, tower.now + 91)
+
+
+@pytest.mark.parametrize(
+    ("study", "reason"),
+    [
+        ({"state": "running"}, "idle: waits for its next trial"),
+        ({"state": "paused"}, "idle: the study is paused"),
+        ({"state": "finished"}, "idle: no study runs"),
+    ],
+)
+def test_an_idle_device_says_why(study: dict[str, str], reason: str, daemon: Any) -> None:
+    """An idle device costs as much as a busy one."""
+    daemon.raw("availability", b"online")
+    daemon.device(0, state="idle", study=None, trial=None)
+    daemon.study(**study)
+    assert reason in picture(daemon.state, daemon.now)
+
+
+def test_a_script_that_tells_no_progress_shows_its_phase(tower: Any) -> None:
+    """Most scripts know nothing of us; what the daemon knows is shown, and nothing made up."""
+    tower.device(2, trial=41, phase="training")
+    (line,) = (line for line in picture(tower.state, tower.now).splitlines() if line.startswith("   41"))
+    assert line.split() == ["41", "2", "training", "1:39"]
+
+
+@pytest.mark.parametrize(
+    ("study", "end"),
+    [
+        ({}, "about 37 min left, 15:13"),
+        ({"eta_s": None}, ""),
+        ({"spent_wall_clock_s": 28_000.0}, "13 min left, 14:49 (time used up)"),
+        ({"cost": 80.0, "spent_s": 2400.0}, "10 min left, 14:46 (cost used up)"),
+        ({"eta_s": 90_000.0, "spent_wall_clock_s": None, "cost": None}, "about 1d 01h left, Tue 15:36"),
+        ({"state": "paused"}, ""),
+        ({"state": "finished"}, "took 34 min"),
+    ],
+)
+def test_the_end_is_forecast(study: dict[str, Any], end: str, tower: Any) -> None:
+    """Whichever limit comes first ends the study, and its end is a time of day: people plan by the clock."""
+    tower.study(**study)
+    (line,) = (line for line in picture(tower.state, tower.now).splitlines() if line.startswith(" STUDY"))
+    assert line.rstrip().endswith(f"  {end}" if end else "2 failed")
+
+
+def test_a_forecast_runs_with_the_clock(tower: Any) -> None:
+    """A study's topic is told when something happens, which may be an hour ago."""
+    assert "about 7 min left, 15:13" in picture(tower.state, tower.now + 1800)
+
+
+@pytest.mark.parametrize(
+    ("marked", "shown"), [(None, [38, 37, 35]), (36, [38, 37, 36]), (30, [32, 31, 30]), (1, [3, 2, 1])]
+)
+def test_the_table_follows_the_mark(marked: int | None, shown: Sequence[int], tower: Any) -> None:
+    """Any trial can be reached, and where nothing is marked the best one is among them."""
+    lines = picture(tower.state, tower.now, 80, 25, view=View(mark=Mark(trial=marked))).splitlines()
+    first = next(k for k, line in enumerate(lines) if " state " in line)
+    assert [int(line.lstrip(" ▸").split()[0]) for line in lines[first + 1 : first + 4]] == shown
