@@ -254,7 +254,7 @@ class StudyObject(Told):
     spent_s: Amount
     """Seconds in which at least one of its trials ran."""
     spent_wall_clock_s: Amount
-    """Seconds in which it was running with the daemon up, as far as they are booked; `budget_wall_clock_s` limits them."""
+    """Seconds in which it was running with the daemon up; `budget_wall_clock_s` limits them."""
     budget_wall_clock_s: Amount | None
     """Its limit of such seconds; null without one."""
     budget_cost: Amount | None
