@@ -40,6 +40,7 @@ DEVICE_SCHEMA = "cnnbo.device/1"
 PROGRESS_SCHEMA = "cnnbo.progress/1"
 EVENT_SCHEMA = "cnnbo.event/1"
 INFO_SCHEMA = "cnnbo.info/1"
+RESPONSE_SCHEMA = "cnnbo.response/1"
 
 RELEVANCES_TOLD = 20
 """Of the most relevant parameters the share is told: a study's topic stays under 8 KiB however many there are."""

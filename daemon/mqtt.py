@@ -7,10 +7,12 @@ names.
 import asyncio
 import contextlib
 import logging
+import random
 import re
 import socket
 import ssl
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
@@ -26,6 +28,7 @@ _library_log = logging.getLogger(f"{__name__}.library")
 _library_log.setLevel(logging.CRITICAL)
 
 _LEAVE_S = 1.0  # for the DISCONNECT of a connection that may be dead
+_REFUSED = 0x80  # and above: a broker's word against a subscription
 
 Failure = (aiomqtt.MqttError, OSError, TimeoutError, UnicodeError)
 """What a connection may raise while it is opened or used; UnicodeError comes of host names that are none."""
@@ -141,6 +144,43 @@ async def connected(client: aiomqtt.Client) -> AsyncIterator[aiomqtt.Client]:
         with contextlib.suppress(*Failure):
             async with asyncio.timeout(_LEAVE_S):
                 await client.__aexit__(None, None, None)
+
+
+async def reconnect_for_ever(
+    session: Callable[[], Awaitable[None]], lost: Callable[[BaseException], None], retry_s: tuple[float, float]
+) -> None:
+    """Begin a session anew whenever it fails, until cancelled.
+
+    Args:
+        session: one connection, from CONNECT to its end.
+        lost: told why it ended, or could not begin.
+        retry_s: shortest and longest wait between two attempts; doubled from one to the other, half of it random.
+    """
+    shortest_s, longest_s = retry_s
+    wait_s = shortest_s
+    while True:
+        began = time.monotonic()
+        try:
+            await session()
+        except* Failure as group:
+            lost(group)
+        # Only a connection that lasted starts the waits anew: some brokers accept and hang up at the first message.
+        wait_s = shortest_s if time.monotonic() - began > longest_s else wait_s
+        await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))
+        wait_s = min(2 * wait_s, longest_s)
+
+
+async def subscribe(client: aiomqtt.Client, *topics: str) -> None:
+    """Subscribe, at least once a message.
+
+    Raises:
+        OSError: the broker doesn't let this user.
+    """
+    codes = await client.subscribe([(topic, 1) for topic in topics])
+    granted = [code if isinstance(code, int) else code.value for code in codes]
+    refused = [topic for topic, code in zip(topics, granted, strict=True) if code >= _REFUSED]
+    if refused:
+        raise OSError(f"this user may not subscribe to {', '.join(refused)}")
 
 
 def reason_of(error: BaseException, address: BrokerAddress) -> str:

@@ -129,11 +129,13 @@ async def running_daemon(settings: Settings, devices: str) -> AsyncIterator[Daem
             time.time,
             fleet,
             look=lambda: reader.read(shell, journal),
+            info=lambda: _info(settings, daemon, shell),
         )
         shell.take_devices(selection.devices)
         await reader.read(shell, journal)
         daemon = Daemon(settings.state, selection.note, boot, time.time())
-        control = ControlServer(settings.state, Handler(shell, lambda: _facts(daemon, journal), time.time), follow)
+        handler = Handler(shell, lambda: _facts(daemon, journal), time.time)
+        control = ControlServer(settings.state, handler, follow)
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(shell.run(stored), name="inbox"),
@@ -144,6 +146,8 @@ async def running_daemon(settings: Settings, devices: str) -> AsyncIterator[Daem
             ]
             if settings.mqtt.enabled:
                 tasks.append(group.create_task(_mqtt(settings, broker, daemon, shell, journal), name="mqtt"))
+            if broker is not None and settings.mqtt.requests:
+                tasks.append(group.create_task(_requests(settings, broker, daemon, handler, journal), name="requests"))
             async with control.listening():
                 try:
                     yield daemon
@@ -197,13 +201,22 @@ def _broker_of(settings: Settings) -> "BrokerAddress | None":
     """The broker of the settings; None = one of our own, or none at all.
 
     Raises:
-        ConfigurationError: its password or its CA can't be read.
+        ConfigurationError: its password or its CA can't be read, or requests would be taken from everybody.
     """
-    if not settings.mqtt.enabled or settings.mqtt.url is None:
+    if not settings.mqtt.enabled:
         return None
-    from cnnbo.daemon.credentials import daemon_address
+    broker = None
+    if settings.mqtt.url is not None:
+        from cnnbo.daemon.credentials import daemon_address
 
-    return daemon_address(settings.mqtt)
+        broker = daemon_address(settings.mqtt)
+    if settings.mqtt.requests and (broker is None or broker.user is None):
+        raise ConfigurationError(
+            "mqtt.requests = true takes orders from whoever the broker lets in, so mqtt.url has to name a broker with "
+            'users, like "mqtts://broker.lan:8883", and mqtt.user and mqtt.password_file say who to log in as; '
+            "or leave mqtt.requests out: the news are published without it."
+        )
+    return broker
 
 
 async def _mqtt(
@@ -232,17 +245,37 @@ async def _mqtt(
             broker, settings.node, boot=daemon.boot, events=journal, base=settings.mqtt.base, on_state=on_state
         )
         daemon.mqtt_url = str(broker)  # without the password
-        sink.publish(_info(settings, daemon))
         shell.add_sink(sink)
         await sink.run()
 
 
-def _info(settings: Settings, daemon: Daemon) -> Message:
+async def _requests(
+    settings: Settings, broker: "BrokerAddress", daemon: Daemon, handler: Handler, journal: Journal
+) -> None:
+    """Answer requests over MQTT."""
+    from cnnbo.daemon.mqtt_door import MqttDoor
+
+    door = MqttDoor(
+        broker,
+        f"{settings.mqtt.base}/v1/{settings.node}",
+        identifier=f"cnnbo-{settings.node}-{daemon.boot}-requests",
+        boot=daemon.boot,
+        handler=handler,
+        receipts=await journal.receipts(),
+    )
+    await door.run()
+
+
+def _info(settings: Settings, daemon: Daemon, shell: Shell) -> Message:
     body: InfoObject = {
         "version": __version__,
         "node": settings.node,
         "started": messages.rfc3339(daemon.started_at),
         "devices": daemon.note,
+        "pid": os.getpid(),
+        "state": str(daemon.state),
+        "limit": shell.limit,
+        "requests": settings.mqtt.requests,
     }
     return Message("info", body, messages.INFO_SCHEMA, Delivery.STATE)
 

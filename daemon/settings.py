@@ -34,6 +34,7 @@ class MqttSettings:
         ca: PEM file of the CA to trust with `mqtts://`, absolute; None = those of the system.
         base: first part of every topic.
         enabled: whether there is any MQTT.
+        requests: whether requests are taken over MQTT; then `url` needs a user, see `serve`.
         port: where the embedded broker listens if the port is free, 1-65535.
     """
 
@@ -43,6 +44,7 @@ class MqttSettings:
     ca: Path | None = None
     base: str = "cnnbo"
     enabled: bool = True
+    requests: bool = False
     port: int = 1883
 
 
@@ -352,6 +354,7 @@ _KEYS: Final[Mapping[str, Callable[[object], object]]] = {
     "mqtt.ca": _file,
     "mqtt.base": checked_base,
     "mqtt.enabled": _flag,
+    "mqtt.requests": _flag,
     "mqtt.port": checked_port,
     "proposer.deadline_s": _seconds(0.1, 3600),
     "devices.max": _count,

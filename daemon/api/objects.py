@@ -70,6 +70,14 @@ class InfoObject(Told):
     """When the daemon started."""
     devices: str
     """A sentence for people about the devices it found; each device has its own topic."""
+    pid: Number
+    """Its process on the box."""
+    state: str
+    """Its state folder on the box."""
+    limit: Count | None
+    """At most so many devices are used at a time, as somebody said last (`limit`); null = all of them."""
+    requests: bool
+    """Whether it takes requests over MQTT."""
 
 
 class DeviceObject(Told):

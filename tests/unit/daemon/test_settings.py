@@ -27,6 +27,7 @@ yield = "stop"
 url = "mqtts://ha.local:8883"
 base = "lab/cnnbo"
 enabled = false
+requests = true
 port = 2883
 [proposer]
 deadline_s = 12.5
@@ -62,7 +63,7 @@ def test_every_key_of_the_file_is_taken(environ: dict[str, str], tmp_path: Path)
         state=Path("/data/cnnbo"),
         node="tower",
         lease_dir=Path("/data/locks"),
-        mqtt=MqttSettings(url="mqtts://ha.local:8883", base="lab/cnnbo", enabled=False, port=2883),
+        mqtt=MqttSettings(url="mqtts://ha.local:8883", base="lab/cnnbo", enabled=False, requests=True, port=2883),
         proposer=ProposerSettings(deadline_s=12.5),
         devices=Sharing(2, Hours(20 * 60, 8 * 60), Yield.STOP),
         poll_s=5.0,
