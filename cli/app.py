@@ -18,6 +18,7 @@ from cnnbo.cli.commands import (
     data,
     devices,
     lifecycle,
+    limit,
     logs,
     retry,
     run,
@@ -75,6 +76,7 @@ for command in (
     watch.watch,
     devices.devices,
     devices.drain,
+    limit.limit,
 ):
     app.command()(command)
 app.command("return")(devices.return_device)  # a word that no Python function can have

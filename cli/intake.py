@@ -47,6 +47,22 @@ def _interpreter(spec: StudySpec, cwd: Path) -> str:
     return shutil.which("python") or shutil.which("python3") or sys.executable
 
 
+def remote_submission(path: Path, data: str | None) -> dict[str, Any]:
+    """The arguments of a `submit` request to another box: what the study file holds.
+
+    Raises:
+        ConfigurationError: with every mistake in it, or it can't run on another box.
+    """
+    from cnnbo.daemon.document import read_document
+    from cnnbo.daemon.studyfile import load_study
+
+    load_study(path, cwd=Path.cwd(), data_override=data)  # here a mistake has a line
+    study = dict(read_document(path).data)
+    if data is not None:
+        study["data"] = {"dir": data}
+    return {"study": study}
+
+
 def submission(spec: StudySpec) -> dict[str, Any]:
     """The arguments of a `submit` request."""
     from cnnbo.scheduler.codec import encode_value

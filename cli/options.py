@@ -1,15 +1,29 @@
 """Options that several commands share, so that one flag means one thing everywhere."""
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
+    from cnnbo.daemon.client import LocalDaemon
+    from cnnbo.daemon.remote import RemoteDaemon
     from cnnbo.daemon.settings import Settings
 
+    Daemon = LocalDaemon | RemoteDaemon
+
 State = Annotated[Path | None, typer.Option("--state", metavar="DIR", help="State folder of the daemon.")]
+Broker = Annotated[
+    str | None,
+    typer.Option(
+        "--broker", metavar="URL", help="Broker of another box, like mqtts://me@broker.lan, in place of --state."
+    ),
+]
+Box = Annotated[
+    str | None, typer.Option("--node", metavar="NAME", help="With --broker: which box, where it carries several.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 StudyName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the study.")]
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="Study file (TOML).")]
@@ -31,6 +45,28 @@ def settings(state: Path | None, node: str | None = None, no_mqtt: bool = False)
     from cnnbo.daemon.settings import load_settings
 
     return load_settings(os.environ, state=state, node=node, mqtt_enabled=False if no_mqtt else None)
+
+
+def daemon_of(state: Path | None, broker: str | None, node: str | None) -> "Daemon":
+    """The daemon that `--state`, or `--broker` and `--node`, mean."""
+    if broker is None:
+        from cnnbo.daemon.client import LocalDaemon
+
+        if node is not None:
+            raise typer.BadParameter("it goes with --broker; here there is one box.", param_hint="--node")
+        return LocalDaemon(state_folder(state))
+    if state is not None:
+        raise typer.BadParameter("name a broker or a state folder, not both.", param_hint="--broker")
+    from cnnbo.daemon.remote import RemoteDaemon
+
+    return RemoteDaemon(broker, node, settings(None).mqtt.base, _say_offline)
+
+
+def _say_offline(node: str, told: str | None) -> None:
+    from cnnbo.cli.output import age, local_time
+
+    since = "" if told is None else f"; what follows was told at {local_time(told)}, {age(told)} ago"
+    print(f"{node} is offline{since}.", file=sys.stderr)
 
 
 def state_folder(state: Path | None) -> Path:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -74,6 +75,11 @@ def configuration(values: Mapping[str, object]) -> str:
 def local_time(text: str | None) -> str:
     """An RFC 3339 time as HH:MM:SS of this machine's clock; `-` where unknown."""
     return "-" if text is None else f"{datetime.fromisoformat(text).astimezone():%H:%M:%S}"
+
+
+def age(text: str) -> str:
+    """How long ago an RFC 3339 time was; a clock that is ahead counts as now."""
+    return duration(max(0.0, time.time() - datetime.fromisoformat(text).timestamp()))
 
 
 def device_label(device: Mapping[str, Any]) -> str:

@@ -3,7 +3,8 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -50,12 +51,7 @@ class Connection:
             NoDaemonError: the daemon went away.
         """
         self._writer.write(json.dumps({"verb": verb, "transaction": verb, "args": args}).encode() + b"\n")
-        response = await self._read()
-        if response["status"] == "ok":
-            return response["data"]
-        if response["data"].get("configuration"):
-            raise ConfigurationError(str(response["error"]).splitlines())
-        raise RequestError(str(response["error"]))
+        return data_of(await self._read())
 
     async def news(self) -> AsyncIterator[tuple[str, dict[str, Any] | None]]:
         """After a `follow`: topic and body of each piece of news, until the daemon goes away."""
@@ -80,6 +76,19 @@ class Connection:
         self._writer.close()
 
 
+def data_of(response: Mapping[str, Any]) -> Any:
+    """The data of a response.
+
+    Raises:
+        RequestError, ConfigurationError: the daemon's sentence, where it refused.
+    """
+    if response["status"] == "ok":
+        return response["data"]
+    if response["data"].get("configuration"):
+        raise ConfigurationError(str(response["error"]).splitlines())
+    raise RequestError(str(response["error"]))
+
+
 async def request(state: Path, verb: str, **args: object) -> Any:
     """One request to the daemon of a state folder; see `Connection`."""
     connection = await Connection.open(state)
@@ -92,6 +101,29 @@ async def request(state: Path, verb: str, **args: object) -> Any:
 def ask(state: Path, verb: str, **args: object) -> Any:
     """`request` for callers without an event loop."""
     return asyncio.run(request(state, verb, **args))
+
+
+@dataclass(frozen=True, slots=True)
+class LocalDaemon:
+    """The daemon of a state folder on this box; its journal tells what can be told while it is away.
+
+    Attributes:
+        state: the folder.
+    """
+
+    state: Path
+
+    def status(self) -> dict[str, Any]:
+        """See `status`."""
+        return status(self.state)
+
+    def show(self, name: str) -> dict[str, Any]:
+        """See `show`."""
+        return show(self.state, name)
+
+    def ask(self, verb: str, **args: object) -> Any:
+        """See `ask`."""
+        return ask(self.state, verb, **args)
 
 
 # -- with or without a daemon ------------------------------------------------------------------------------------------

@@ -26,14 +26,15 @@ def best(
         Format | None, typer.Option("--format", help="Print the configuration alone, in this form.")
     ] = None,
     state: options.State = None,
+    broker: options.Broker = None,
+    node: options.Box = None,
     json: options.Json = False,
 ) -> None:
     """The best configuration so far."""
     from cnnbo.cli import output
-    from cnnbo.daemon import client
     from cnnbo.scheduler.errors import RequestError
 
-    shown = client.show(options.state_folder(state), name)
+    shown = options.daemon_of(state, broker, node).show(name)
     found = shown["best"]
     if found is None:
         raise RequestError(f"study {name} has no completed trial yet; see its trials: cnnbo trials {name}")

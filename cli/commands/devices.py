@@ -30,21 +30,32 @@ DeviceName = Annotated[
 ]
 
 
-def drain(device: DeviceName, state: options.State = None, json: options.Json = False) -> None:
+def drain(
+    device: DeviceName,
+    state: options.State = None,
+    broker: options.Broker = None,
+    node: options.Box = None,
+    json: options.Json = False,
+) -> None:
     """Start no more trials on a device; what runs there goes on to its end. Lasts until `return`."""
-    _order("drain", device, state, json)
+    _order(options.daemon_of(state, broker, node), "drain", device, json)
 
 
-def return_device(device: DeviceName, state: options.State = None, json: options.Json = False) -> None:
+def return_device(
+    device: DeviceName,
+    state: options.State = None,
+    broker: options.Broker = None,
+    node: options.Box = None,
+    json: options.Json = False,
+) -> None:
     """Use a drained or quarantined device again."""
-    _order("return", device, state, json)
+    _order(options.daemon_of(state, broker, node), "return", device, json)
 
 
-def _order(verb: str, device: str, state: options.State, json: bool) -> None:
+def _order(daemon: "options.Daemon", verb: str, device: str, json: bool) -> None:
     from cnnbo.cli.output import device_label, print_json
-    from cnnbo.daemon.client import ask
 
-    answer = ask(options.state_folder(state), verb, device=device)
+    answer = daemon.ask(verb, device=device)
     if json:
         print_json(answer)
         return

@@ -11,25 +11,45 @@ def pause(
     name: options.StudyName,
     now: Annotated[bool, typer.Option("--now", help="Stop running trials too; they run again after `resume`.")] = False,
     state: options.State = None,
+    broker: options.Broker = None,
+    node: options.Box = None,
     json: options.Json = False,
 ) -> None:
     """Start nothing new; running trials go on to their end."""
-    _order("pause", name, state, json, "paused", now=now)
+    _order(options.daemon_of(state, broker, node), "pause", name, json, "paused", now=now)
 
 
-def resume(name: options.StudyName, state: options.State = None, json: options.Json = False) -> None:
+def resume(
+    name: options.StudyName,
+    state: options.State = None,
+    broker: options.Broker = None,
+    node: options.Box = None,
+    json: options.Json = False,
+) -> None:
     """Go on with a paused study."""
-    _order("resume", name, state, json, "goes on")
+    _order(options.daemon_of(state, broker, node), "resume", name, json, "goes on")
 
 
-def cancel(name: options.StudyName, state: options.State = None, json: options.Json = False) -> None:
+def cancel(
+    name: options.StudyName,
+    state: options.State = None,
+    broker: options.Broker = None,
+    node: options.Box = None,
+    json: options.Json = False,
+) -> None:
     """End a study for good; running trials are stopped, results are kept."""
-    _order("cancel", name, state, json, "cancelled")
+    _order(options.daemon_of(state, broker, node), "cancel", name, json, "cancelled")
 
 
-def archive(name: options.StudyName, state: options.State = None, json: options.Json = False) -> None:
+def archive(
+    name: options.StudyName,
+    state: options.State = None,
+    broker: options.Broker = None,
+    node: options.Box = None,
+    json: options.Json = False,
+) -> None:
     """Hide an ended study from lists and topics; results are kept."""
-    _order("archive", name, state, json, "archived")
+    _order(options.daemon_of(state, broker, node), "archive", name, json, "archived")
 
 
 def delete(
@@ -41,14 +61,13 @@ def delete(
     """Free the name of an ended study and remove the files of its trials."""
     if not yes:
         typer.confirm(f"Remove the logs and results of all trials of {name}?", abort=True)
-    _order("delete", name, state, json, "deleted")
+    _order(options.daemon_of(state, None, None), "delete", name, json, "deleted")
 
 
-def _order(verb: str, name: str, state: options.State, json: bool, done: str, **args: Any) -> None:
+def _order(daemon: "options.Daemon", verb: str, name: str, json: bool, done: str, **args: Any) -> None:
     from cnnbo.cli.output import print_json
-    from cnnbo.daemon.client import ask
 
-    answer = ask(options.state_folder(state), verb, study=name, **args)
+    answer = daemon.ask(verb, study=name, **args)
     if json:
         print_json(answer)
         return

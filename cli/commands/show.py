@@ -19,19 +19,28 @@ def show(
     name: options.StudyName,
     trial: Annotated[int | None, typer.Argument(metavar="[TRIAL]", help="Number of a trial.")] = None,
     state: options.State = None,
+    broker: options.Broker = None,
+    node: options.Box = None,
     json: options.Json = False,
 ) -> None:
     """What a study has found so far, or all about one of its trials."""
     from cnnbo.cli.output import print_json
-    from cnnbo.daemon import client
+    from cnnbo.daemon.client import LocalDaemon
 
-    folder = options.state_folder(state)
-    shown = client.show(folder, name)
+    daemon = options.daemon_of(state, broker, node)
+    shown = daemon.show(name)
     if trial is None:
         print_json(shown) if json else _print_study(shown)
         return
     one = find_trial(shown, trial)
-    print_json(one) if json else _print_trial(shown, one, folder)
+    if json:
+        print_json(one)
+        return
+    _print_trial(shown, one)
+    if isinstance(daemon, LocalDaemon):
+        _print_log(daemon.state, name, one)
+    else:
+        print(f"  what it printed is on the box: cnnbo logs {name} {trial}")
 
 
 def find_trial(shown: dict[str, Any], trial: int) -> dict[str, Any]:
@@ -130,9 +139,8 @@ def _print_beliefs(shown: dict[str, Any], insight: "StudyInsight") -> None:
         print(f"hint   {words.stop_hint(insight, shown['name'])}")
 
 
-def _print_trial(shown: dict[str, Any], trial: dict[str, Any], state: Path) -> None:
+def _print_trial(shown: dict[str, Any], trial: dict[str, Any]) -> None:
     from cnnbo.cli import output
-    from cnnbo.daemon.logfiles import tail
 
     end = trial["failure"] or (
         f"{shown['metric']} {output.value(trial['value'])}" if trial["value"] is not None else ""
@@ -149,5 +157,10 @@ def _print_trial(shown: dict[str, Any], trial: dict[str, Any], state: Path) -> N
         span = f"{output.local_time(attempt['started'])} to {output.local_time(attempt['ended'])}"
         origin = ", resumed from a checkpoint" if attempt.get("resumed") else ""
         print(f"attempt {attempt['n']}  {attempt['device']}  {span}  {attempt['outcome'] or 'running'}{origin}")
-    for line in tail(state, shown["name"], trial["id"], len(trial["attempts"]), LOG_LINES):
+
+
+def _print_log(state: Path, study: str, trial: dict[str, Any]) -> None:
+    from cnnbo.daemon.logfiles import tail
+
+    for line in tail(state, study, trial["id"], len(trial["attempts"]), LOG_LINES):
         print(f"  | {line}")

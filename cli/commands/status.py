@@ -6,20 +6,27 @@ from typing import Any
 from cnnbo.cli import options
 
 
-def status(state: options.State = None, json: options.Json = False) -> None:
+def status(
+    state: options.State = None,
+    broker: options.Broker = None,
+    node: options.Box = None,
+    json: options.Json = False,
+) -> None:
     """Devices and studies; the last line counts, for scripts. Works without a daemon too."""
     from cnnbo.cli.output import print_json
-    from cnnbo.daemon import client
+    from cnnbo.daemon.client import LocalDaemon
 
-    folder = options.state_folder(state)
-    facts = client.status(folder)
+    daemon = options.daemon_of(state, broker, node)
+    facts = daemon.status()
     if json:
         print_json(facts)
         return
-    if facts["daemon"] is None:
-        print(f"no daemon answers in {folder}; below is what its journal says. Start one: cnnbo daemon")
-    else:
-        print(f"cnnbo {facts['daemon']['version']}  state {folder}  mqtt {_mqtt(facts)}")
+    if facts["daemon"] is not None:
+        print(f"cnnbo {facts['daemon']['version']}  state {facts['daemon']['state']}  mqtt {_mqtt(facts)}")
+    elif isinstance(daemon, LocalDaemon):  # of another box it was said already
+        print(f"no daemon answers in {daemon.state}; below is what its journal says. Start one: cnnbo daemon")
+    if facts["limit"] is not None:
+        print(f"at most {_count(facts['limit'], 'device')} at a time (cnnbo limit)")
     _print_devices(facts["devices"])
     _print_studies(facts["studies"])
     running = sum(study["running"] for study in facts["studies"])

@@ -1,7 +1,7 @@
 """`cnnbo submit`: hand a study to the daemon."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cnnbo.cli import options
 
@@ -10,26 +10,41 @@ if TYPE_CHECKING:
 
 
 def submit(
-    study: options.StudyFile, data: options.Data = None, state: options.State = None, json: options.Json = False
+    study: options.StudyFile,
+    data: options.Data = None,
+    state: options.State = None,
+    broker: options.Broker = None,
+    node: options.Box = None,
+    json: options.Json = False,
 ) -> None:
     """Hand a study to the running daemon and return; the same name and content goes on where it was."""
-    from cnnbo.cli.intake import read_study
+    from cnnbo.cli.intake import read_study, remote_submission
+    from cnnbo.daemon.client import LocalDaemon
 
-    folder = options.state_folder(state)
-    submit_spec(read_study(study, data), folder, json)
+    daemon = options.daemon_of(state, broker, node)
+    if isinstance(daemon, LocalDaemon):
+        submit_spec(read_study(study, data), daemon.state, json)
+    else:
+        _print_answer(daemon.ask("submit", **remote_submission(study, data)), json)
 
 
 def submit_spec(spec: "StudySpec", state: Path, json: bool) -> None:
-    """Submit, and say what came of it."""
+    """Submit to the daemon of a state folder, and say what came of it."""
     from cnnbo.cli.intake import submission
-    from cnnbo.cli.output import print_json
     from cnnbo.daemon.client import ask
 
     answer = ask(state, "submit", **submission(spec))
+    if spec.model is None and not json:
+        print(f"trials run in {spec.origin.cwd}, python is {spec.origin.python}")
+    _print_answer(answer, json)
+
+
+def _print_answer(answer: dict[str, Any], json: bool) -> None:
+    from cnnbo.cli.output import print_json
+
     if json:
         print_json(answer)
         return
-    if spec.model is None:
-        print(f"trials run in {spec.origin.cwd}, python is {spec.origin.python}")
-    print(f"{spec.name}: {answer['outcome']}, {answer['finished']} of {answer['evaluations']} finished")
-    print(f"next: cnnbo watch, or cnnbo show {spec.name}")
+    name = answer["name"]
+    print(f"{name}: {answer['outcome']}, {answer['finished']} of {answer['evaluations']} finished")
+    print(f"next: cnnbo watch, or cnnbo show {name}")

@@ -1,0 +1,249 @@
+"""A daemon on another box, by way of a broker: what it tells in its retained topics, and orders through its door.
+
+Reading needs no right but to read, and works while the box is away; orders need `mqtt.requests` there.
+"""
+
+import asyncio
+import contextlib
+import json
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import aiomqtt
+
+from cnnbo.daemon.client import data_of
+from cnnbo.daemon.mqtt import BrokerAddress, Failure, connected, reason_of
+from cnnbo.scheduler.errors import RequestError
+
+T = TypeVar("T")
+
+_QUIET_S = 0.3  # without a message for this long, all retained topics have arrived
+_READ_S = 5.0  # for all of them
+_ANSWER_S = 10.0
+_SUBMIT_S = 120.0  # before it answers, the daemon looks through the data
+
+_ENVELOPE = frozenset({"schema", "ts", "boot", "seq"})
+_STUDY_TOPICS = ("study/+",)
+_STATUS_TOPICS = ("device/+", *_STUDY_TOPICS)
+
+
+@dataclass(slots=True)
+class Box:
+    """What a box has told, by topic below `<base>/v1/<node>/`."""
+
+    node: str
+    objects: dict[str, dict[str, Any]] = field(default_factory=dict)
+    is_online: bool = False
+
+    def bodies(self, kind: str) -> list[dict[str, Any]]:
+        """The objects of the topics `<kind>/<name>`, without their envelopes."""
+        return [_body(found) for topic, found in self.objects.items() if topic.split("/")[:-1] == kind.split("/")]
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What the daemon tells of itself."""
+        return self.objects.get("info", {})
+
+    @property
+    def told(self) -> str | None:
+        """When it told the newest of this, RFC 3339; None if it told nothing."""
+        return max((str(found["ts"]) for found in self.objects.values() if "ts" in found), default=None)
+
+
+def _body(found: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in found.items() if key not in _ENVELOPE}
+
+
+class RemoteDaemon:
+    """The daemon of a box that publishes on a broker.
+
+    Args:
+        url: `mqtt[s]://[user:password@]host[:port]`.
+        node: which box, where the broker carries several; None = the only one.
+        base: first part of its topics.
+        is_offline: told the name of a box that is away, and when it told the newest value that was read (RFC 3339).
+
+    Raises:
+        ConfigurationError: the URL can't be read.
+    """
+
+    def __init__(self, url: str, node: str | None, base: str, is_offline: Callable[[str, str | None], None]) -> None:
+        self._address = BrokerAddress.parse(url)
+        self._node = node
+        self._base = base
+        self._is_offline = is_offline
+
+    def status(self) -> dict[str, Any]:
+        """What `status --json` prints on the box, with `daemon` null while it is offline.
+
+        Raises:
+            RequestError: the broker can't be reached, or carries no such box.
+        """
+        box = self._read(*_STATUS_TOPICS)
+        info = box.info
+        daemon = {
+            "version": info.get("version"),
+            "pid": info.get("pid"),
+            "boot": info.get("boot"),
+            "started": info.get("started"),
+            "state": info.get("state"),
+            "devices_note": info.get("devices"),
+            "mqtt_reason": None,
+        }
+        return {
+            "daemon": daemon if box.is_online else None,
+            "mqtt": str(self._address),
+            "limit": info.get("limit"),
+            "devices": sorted(box.bodies("device"), key=lambda device: (device.get("index") or 0, str(device["uuid"]))),
+            "studies": sorted(box.bodies("study"), key=lambda study: str(study.get("started"))),
+        }
+
+    def show(self, name: str) -> dict[str, Any]:
+        """What `show NAME --json` prints on the box.
+
+        Raises:
+            RequestError: the broker can't be reached, or carries no such box or study.
+        """
+        box = self._read(*_STUDY_TOPICS, f"study/{name}/trial/+")
+        study = box.objects.get(f"study/{name}")
+        if study is None:
+            known = ", ".join(str(study["name"]) for study in box.bodies("study")) or "none"
+            raise RequestError(
+                f"there is no study {name!r} on {box.node}; the studies are: {known} (archived ones stay on the box)."
+            )
+        trials = box.bodies(f"study/{name}/trial")
+        return _body(study) | {"trials": sorted(trials, key=lambda trial: int(trial["id"]))}
+
+    def ask(self, verb: str, **args: object) -> Any:
+        """Send an order and return the response's data.
+
+        Raises:
+            RequestError, ConfigurationError: the daemon's sentence, or why there is no answer.
+        """
+        return self._run(self._ask(verb, args))
+
+    def _read(self, *topics: str) -> Box:
+        box = self._run(self._look_in(*topics))
+        if not box.is_online:
+            self._is_offline(box.node, box.told)
+        return box
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        try:
+            return asyncio.run(work)
+        except Failure as error:
+            reason = reason_of(error, self._address)
+            raise RequestError(f"no connection to {reason}; check --broker, and user and password in it.") from error
+
+    @contextlib.asynccontextmanager
+    async def _connected(self) -> AsyncIterator[aiomqtt.Client]:
+        # Without a limit: a study of a thousand trials is told in a thousand messages at once.
+        client = self._address.client(f"cnnbo-ask-{secrets.token_hex(8)}", queue_limit=0)
+        async with connected(client):
+            yield client
+
+    async def _look_in(self, *topics: str) -> Box:
+        async with self._connected() as client:
+            return await self._look(client, *topics)
+
+    async def _look(self, client: aiomqtt.Client, *topics: str) -> Box:
+        """Read the retained topics of the box."""
+        box = self._node or "+"
+        wanted = [f"{self._base}/v1/{box}/{topic}" for topic in ("info", *topics)]
+        availability = f"{self._base}/v1/+/availability"  # of all boxes, to name those there are
+        # Qos 0: of messages with more, a broker keeps only so many for whoever is slow.
+        await client.subscribe([(topic, 0) for topic in (*wanted, availability)])
+        await client.subscribe(availability)  # its answer comes after what the first one had sent
+        messages = await _settled(client)
+        return self._box(messages)
+
+    def _box(self, messages: Mapping[str, bytes]) -> Box:
+        boxes: dict[str, Box] = {}
+        for topic, payload in messages.items():
+            node, _, rest = topic.removeprefix(f"{self._base}/v1/").partition("/")
+            box = boxes.setdefault(node, Box(node))
+            if rest == "availability":
+                box.is_online = payload == b"online"
+            elif (found := _object(payload)) is not None:
+                box.objects[rest] = found
+        return self._chosen(boxes)
+
+    def _chosen(self, boxes: Mapping[str, Box]) -> Box:
+        """The box that is meant.
+
+        Raises:
+            RequestError: there is none, or one would have to guess.
+        """
+        names = ", ".join(sorted(boxes))
+        if not boxes:
+            raise RequestError(
+                f"no box tells anything below {self._base}/v1 on {self._address}, or this user may not read it; "
+                "cnnbo status on the box says where it publishes."
+            )
+        if self._node is None and len(boxes) > 1:
+            raise RequestError(f"{self._address} carries several boxes: {names}; say which: --node NAME.")
+        if self._node is not None and self._node not in boxes:
+            raise RequestError(f"there is no box {self._node!r} on {self._address}; the boxes are: {names}.")
+        return boxes[self._node or names]
+
+    async def _ask(self, verb: str, args: Mapping[str, object]) -> Any:
+        async with self._connected() as client:
+            box = await self._look(client)
+            if not box.is_online:
+                raise RequestError(
+                    f"{box.node} is offline: its daemon is not running, or doesn't reach {self._address}; "
+                    "cnnbo status --broker shows what it told last."
+                )
+            if box.info.get("requests") is False:
+                raise RequestError(
+                    f"{box.node} takes no orders over MQTT; set mqtt.requests = true there and restart its daemon, "
+                    "or type the command on the box."
+                )
+            prefix = f"{self._base}/v1/{box.node}"
+            transaction = secrets.token_hex(8)
+            await client.subscribe(f"{prefix}/response/{verb}", qos=1)
+            await client.publish(f"{prefix}/request/{verb}", json.dumps({"transaction": transaction, **args}), qos=1)
+            wait_s = _SUBMIT_S if verb == "submit" else _ANSWER_S
+            try:
+                async with asyncio.timeout(wait_s):
+                    return data_of(await _response(client, transaction))
+            except TimeoutError:
+                raise RequestError(
+                    f"{box.node} did not answer within {wait_s:.0f} s: the user in --broker may not be allowed to send "
+                    "orders, its daemon may take none (mqtt.requests) or be busy; see cnnbo status --broker before you "
+                    "try again, for what was sent may still be carried out."
+                ) from None
+
+
+async def _settled(client: aiomqtt.Client) -> dict[str, bytes]:
+    """What comes until nothing more does, by topic."""
+    messages: dict[str, bytes] = {}
+    deadline = time.monotonic() + _READ_S
+    while (left_s := deadline - time.monotonic()) > 0:
+        try:
+            async with asyncio.timeout(min(_QUIET_S, left_s)):
+                message = await anext(client.messages)
+        except TimeoutError:
+            break
+        if isinstance(message.payload, bytes):
+            messages[message.topic.value] = message.payload
+    return messages
+
+
+async def _response(client: aiomqtt.Client, transaction: str) -> dict[str, Any]:
+    while True:
+        message = await anext(client.messages)
+        found = _object(message.payload) if isinstance(message.payload, bytes) else None
+        if found is not None and found.get("transaction") == transaction:
+            return found
+
+
+def _object(payload: bytes) -> dict[str, Any] | None:
+    try:
+        found = json.loads(payload)
+    except (ValueError, RecursionError):  # a broker carries other people's messages too
+        return None
+    return found if isinstance(found, dict) else None
