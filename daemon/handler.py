@@ -39,14 +39,7 @@ from cnnbo.scheduler.study import Study, StudyState
 from cnnbo.scheduler.trial import Failure
 
 if TYPE_CHECKING:
-    from cnnbo.daemon.api.objects import (
-        DeviceObject,
-        FactsObject,
-        ShowObject,
-        StatusObject,
-        SubmitOutcome,
-        SubmittedObject,
-    )
+    from cnnbo.daemon.api.objects import DeviceObject, FactsObject, ShowObject, StatusObject, SubmitOutcome
 
 log = logging.getLogger(__name__)
 
@@ -244,7 +237,7 @@ class Handler:
 
     # -- submit -------------------------------------------------------------------------------------------------------
 
-    async def _submit(self, spec: StudySpec, peer: Peer, receipt: Receipt | None) -> "SubmittedObject":
+    async def _submit(self, spec: StudySpec, peer: Peer, receipt: Receipt | None) -> dict[str, object]:
         """Begin a study, or go on with the one of that name; `outcome` says which."""
         if spec.command and not peer.may_run_commands:
             raise RequestError(

@@ -429,7 +429,7 @@ class StatusObject(FactsObject):
 SubmitOutcome = Literal["created", "resumed", "going on", "finished"]
 
 
-class SubmittedObject(ShowObject):
+class SubmittedObject(StudyObject):
     """A study after `submit`."""
 
     outcome: SubmitOutcome

@@ -131,6 +131,7 @@ async def test_every_message_of_a_run_is_what_is_published(box: Box, broker_sett
         ear.until(lambda message: message["topic"].endswith("/availability"))
         await live_a_life(box, ear)
         retained = retained_messages(where)
+        assert await faults_of_answers(box.state) == []
         daemon.send_signal(signal.SIGTERM)
         ear.until(lambda message: message["payload"] == "offline")
     daemon.communicate()
@@ -166,6 +167,17 @@ async def live_a_life(box: Box, ear: Ear) -> None:
         ear.until_event("trial_cancelled")
         await request(box.state, verb, study=f"to-{verb}")
         ear.until_event(f"study_{verb}d")
+
+
+async def faults_of_answers(state: Path) -> list[str]:
+    """What is published differently of the data that requests are answered with, whichever door they come through."""
+    asked = {"show": {"study": "svhn"}, "status": {}, "drain": {"device": "1"}, "return": {"device": "1"}}
+    kinds = {"show": "ShowObject", "status": "StatusObject", "drain": "DeviceObject", "return": "DeviceObject"}
+    return [
+        f"{verb} {fault}"
+        for verb, args in asked.items()
+        for fault in faults(await request(state, verb, **args), ASYNCAPI["components"]["schemas"][kinds[verb]])
+    ]
 
 
 def channel_of(message: dict[str, Any]) -> str:
