@@ -119,8 +119,14 @@ def _report(planned: "Plan") -> None:
             typer.echo(f"{file.change:<7}  {file.path}")
     typer.echo(f"certificate: {planned.certificate}")
     typer.echo(f"users: {', '.join(f'{user} ({role})' for user, role in planned.broker.users.items())}")
-    typer.echo(f"passwords that were made up: {folder}/passwords, readable by nobody else; delete what you handed on")
+    if _notes(planned):
+        typer.echo(f"passwords: {folder}/passwords, each readable by its owner alone; delete what you handed on")
     typer.echo(_next_steps(planned))
+
+
+def _notes(planned: "Plan") -> dict[str, Path]:
+    """The files with passwords to hand on, by user."""
+    return {file.path.name: file.path for file in planned.files if file.path.parent.name == "passwords"}
 
 
 def _next_steps(planned: "Plan") -> str:
@@ -133,17 +139,18 @@ def _next_steps(planned: "Plan") -> str:
     url = f"{shown_host}:{planned.broker.port}"
     node = next((user for user, role in users.items() if role is Role.NODE), "NODE")
     person = next((user for user, role in users.items() if role is not Role.NODE), "USER")
+    password_file = _notes(planned).get(node, Path("/etc/cnnbo/mqtt.password"))
     authority = f'\n    ca = "{folder}/ca.crt"' if planned.has_authority else ""
     copies = "ca.crt and the password" if planned.has_authority else "the password"
     return f"""
 Next:
 1. The broker reads it once it is linked, and started again:
     ln -sf {source} /etc/mosquitto/conf.d/cnnbo.conf && systemctl restart mosquitto
-2. The daemon of {node}, in its cnnbo.toml (a copy of the password file that its user alone can read):
+2. The daemon of {node}, in its cnnbo.toml (its user has to be the owner of the password file, or of a copy):
     [mqtt]
     url = "mqtts://{url}"
     user = "{node}"
-    password_file = "{folder}/passwords/{node}"{authority}
+    password_file = "{password_file}"{authority}
 3. On another machine, with {copies} of {person}:
     cnnbo broker login mqtts://{person}@{url}{" --ca ca.crt" if planned.has_authority else ""}
     cnnbo watch --broker mqtts://{url}"""
@@ -153,13 +160,14 @@ Next:
 def login(
     url: Annotated[str, typer.Argument(metavar="URL", help="Like mqtts://viewer@tower.lan; without the password.")],
     ca: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="CA of the broker's certificate, where it is no public one.")
+        Path | None,
+        typer.Option(metavar="FILE", help="CA of the broker's certificate, where it is no public one; kept."),
     ] = None,
 ) -> None:
     """Try a user at a broker and keep the password for `--broker`; it is asked for, or read from stdin."""
     from dataclasses import replace
 
-    from cnnbo.daemon.credentials import store
+    from cnnbo.daemon.credentials import broker_address, store
     from cnnbo.daemon.mqtt import BrokerAddress
     from cnnbo.daemon.tls import check_authority
 
@@ -168,12 +176,15 @@ def login(
         raise ConfigurationError(
             f"{address}: leave the password out of the URL, `ps` shows it; it is asked for, or read from stdin."
         )
-    if ca is not None:
+    if ca is None:
+        ca = broker_address(url, os.environ).ca  # of an earlier login
+    else:
         if not address.tls:
             raise ConfigurationError(f"--ca: {address} is without TLS; write mqtts://.")
         check_authority(ca)
+        ca = ca.absolute()
     user = address.user or _ask_at_terminal("User")
-    address = replace(address, user=user, password=_password(user, address), ca=None if ca is None else ca.absolute())
+    address = replace(address, user=user, password=_password(user, address), ca=ca)
     asyncio.run(_try(address))
     path = store(address, os.environ)
     typer.echo(f"{user} is known at {address}; kept in {path} for --broker {address}.")
