@@ -1,6 +1,8 @@
 """The certificate that a broker shows: one of a CA of our own, or one that was given."""
 
 import contextlib
+import ipaddress
+import re
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +15,8 @@ from cnnbo.daemon.planned import PlannedFile, planned, read_if_there
 from cnnbo.scheduler.errors import ConfigurationError
 
 _RENEWAL: Final = timedelta(days=30)
+_LABEL: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")  # RFC 1123, and what people do
+_NAME_LIMIT: Final = 253
 _SOMEWHERE: Final = ("192.0.2.1", 9)  # an address for documentation, RFC 5737
 
 
@@ -38,7 +42,15 @@ def default_hosts() -> tuple[str, ...]:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
         probe.connect(_SOMEWHERE)  # sends nothing: it has the kernel choose the way out
         names.append(probe.getsockname()[0])
-    return tuple(dict.fromkeys(names))
+    return tuple(dict.fromkeys(filter(is_host, names)))
+
+
+def is_host(text: str) -> bool:
+    """Whether a text is a name or an address that a certificate can be for."""
+    try:
+        return "%" not in str(ipaddress.ip_address(text))  # with a scope it is an address of this box alone
+    except ValueError:
+        return len(text) <= _NAME_LIMIT and all(_LABEL.fullmatch(label) for label in text.split("."))
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +156,10 @@ def _fault_of_former(folder: Path, end: datetime, hosts: Sequence[str]) -> str |
     if end < datetime.now(UTC) + _RENEWAL:
         return f"the former one ends on {end:%Y-%m-%d}"
     for host in hosts:
-        if fault := tls.fault_of(folder / "server.crt", folder / "server.key", folder / "ca.crt", host):
+        try:
+            fault = tls.fault_of(folder / "server.crt", folder / "server.key", folder / "ca.crt", host)
+        except ConfigurationError:  # whoever made it anew was interrupted
+            return "it did not fit its key"
+        if fault is not None:
             return f"{host} is new" if fault == tls.OTHER_HOST else fault
     return None

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import tomlkit
 
-from cnnbo.daemon.broker_certificate import GivenCertificate, planned_certificate
+from cnnbo.daemon.broker_certificate import GivenCertificate, is_host, planned_certificate
 from cnnbo.daemon.document import Faults, did_you_mean, dotted, parse_document, read_text, shown
 from cnnbo.daemon.mosquitto import Role, access_list, configuration, password_line
 from cnnbo.daemon.planned import PlannedFile, planned, read_if_there
@@ -23,7 +23,6 @@ from cnnbo.scheduler.errors import ConfigurationError
 
 _DEFAULT_PORT: Final = 8883
 _PASSWORD_LIMIT: Final = 200
-_HOST: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*")
 
 _NEW_FILE = """\
 # What `cnnbo broker configure` makes this folder from. Change it here or by its options, then run it again; a user
@@ -164,7 +163,7 @@ def _check(wishes: Wishes) -> None:
     problems += [
         f"--host {shown(host)}: must be a host name or an address, without a port."
         for host in wishes.hosts
-        if not _HOST.fullmatch(host)
+        if not is_host(host)
     ]
     if problems:
         raise ConfigurationError(problems)
@@ -252,7 +251,7 @@ def _password_files(
         note = folder / "passwords" / user
         kept = read_if_there(note)
         if user not in lines:
-            password = kept.decode().strip() if kept else _checked(new_password(user))
+            password = kept.decode(errors="replace").strip() if kept else _checked(new_password(user))
             if password is None:
                 password = secrets.token_urlsafe(24)
                 kept = f"{password}\n".encode()

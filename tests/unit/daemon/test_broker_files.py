@@ -71,6 +71,16 @@ def test_made_again_nothing_changes(folder: Path) -> None:
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.parametrize("lost", ["broker.toml", "passwd", "acl", "cnnbo.conf", "ca.crt", "server.key"])
+def test_a_file_that_is_lost_is_made_again(folder: Path, lost: str) -> None:
+    """Whoever is interrupted half-way, or deletes the wrong file, runs it again."""
+    made(folder)
+    (folder / lost).unlink()
+    made(folder)
+    assert changes(made(folder)) == {}
+    assert fault_of(folder / "server.crt", folder / "server.key", folder / "ca.crt", "tower") is None
+
+
 def test_made_again_rights_are_mended(folder: Path) -> None:
     """A copy or a careless chmod may have opened a secret."""
     made(folder)
@@ -132,6 +142,14 @@ def test_a_certificate_of_another_ca_is_made_anew(folder: Path, tmp_path: Path) 
     for name in ("ca.crt", "ca.key"):
         (tmp_path / "other" / name).replace(folder / name)
     assert "made anew (its certificate is signed by nobody trusted here)" in made(folder).certificate
+    assert fault_of(folder / "server.crt", folder / "server.key", folder / "ca.crt", "tower") is None
+
+
+def test_a_certificate_that_does_not_fit_its_key_is_made_anew(folder: Path) -> None:
+    """Power fails between two files, too."""
+    made(folder)
+    (folder / "server.key").write_bytes((folder / "ca.key").read_bytes())
+    assert "made anew (it did not fit its key)" in made(folder).certificate
     assert fault_of(folder / "server.crt", folder / "server.key", folder / "ca.crt", "tower") is None
 
 
@@ -212,6 +230,8 @@ def test_a_given_certificate_that_clients_would_refuse_is_refused(
         ({"users": {"a b\nuser root": Role.VIEWER}}, "a name is 1 to 64 of"),
         ({"hosts": ("https://x",)}, '--host "https://x": must be a host name or an address, without a port'),
         ({"hosts": ("tower:8883",)}, '--host "tower:8883"'),
+        ({"hosts": ("fe80::1%eth0",)}, '--host "fe80::1%eth0"'),
+        ({"hosts": ("a..b", "ä", "a" * 64)}, '--host "a..b"'),
     ],
 )
 def test_what_cannot_stand_in_mosquittos_files_is_refused(
@@ -230,6 +250,7 @@ def test_what_cannot_stand_in_mosquittos_files_is_refused(
         ('users.bob = "root"', '1  users: bob must be one of viewer, operator, node, not "root"'),
         ('users."a b" = "viewer"', '1  users: "a b": a name is 1 to 64 of'),
         ('users = ["bob"]', "1  users: must be a table"),
+        ("port = ", "1  no valid TOML"),
     ],
 )
 def test_mistakes_in_its_description_are_told_with_their_line(folder: Path, text: str, sentence: str) -> None:
@@ -237,6 +258,17 @@ def test_mistakes_in_its_description_are_told_with_their_line(folder: Path, text
     folder.mkdir()
     (folder / "broker.toml").write_text(text)
     assert f"{folder}/broker.toml:{sentence}" in refusal(folder)
+
+
+@pytest.mark.parametrize("text", ['users.bob = "viewer"\n', 'users = { bob = "viewer" }\n', "# nobody yet\n"])
+def test_a_description_may_be_written_in_any_way(folder: Path, text: str) -> None:
+    """TOML has several, and people know one of them."""
+    folder.mkdir()
+    (folder / "broker.toml").write_text(text)
+    made(folder, users={"alice": Role.OPERATOR})
+    assert changes(done := made(folder)) == {}
+    bob = {"bob": Role.VIEWER} if "bob" in text else {}
+    assert done.broker.users == {**bob, "alice": Role.OPERATOR}
 
 
 def test_a_broken_certificate_is_named(folder: Path) -> None:
