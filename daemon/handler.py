@@ -98,6 +98,7 @@ class Handler:
         self._shell = shell
         self._facts = facts
         self._now = now
+        self._preparing = asyncio.Lock()  # one at a time: a data set may fill half of the memory
 
     async def handle(self, request: Request, peer: Peer, receipt: Receipt | None = None) -> object:
         """Carry out one request.
@@ -255,7 +256,8 @@ class Handler:
 
     async def _begin(self, spec: StudySpec, receipt: Receipt | None) -> "SubmitOutcome":
         self._check_means(spec)
-        await prepare_data(spec)
+        async with self._preparing:
+            await prepare_data(spec)
         initial = max(spec.space.dimension + 1, len(self._shell.devices)) if spec.initial is None else spec.initial
         spec = replace(spec, initial=initial)
         await self._shell.submit(spec.name, StudyCreated(self._now(), spec), receipt)

@@ -8,9 +8,9 @@ import asyncio
 import hashlib
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import aiomqtt
 
@@ -86,30 +86,35 @@ class Orders:
             (receipt.verb, receipt.transaction): _Order(receipt.digest, is_of_earlier_life=True) for receipt in receipts
         }
 
-    async def carry_out(self, verb: str, transaction: str | int, request: Request) -> list[dict[str, object]]:
-        """Carry out an order, unless it was, and say what to answer.
+    async def carry_out(self, verb: str, transaction: str | int | None, request: Request) -> list[dict[str, object]]:
+        """Carry out an order, unless it was, and say what to answer; without a transaction it is a new one each time.
 
         Returns:
             the response, as often as it was asked for; nothing while the same order is worked on elsewhere, which
             answers this one, too.
         """
+        if transaction is None:
+            return [await self._answer(None, verb, self._handler.handle(request, PEER))]
         receipt = Receipt(verb, json.dumps(transaction), _digest(request))
         key = receipt.verb, receipt.transaction
         order = self._known.get(key)
         if order is None:
             order = self._known[key] = _Order(receipt.digest)
             self._forget_oldest()
-            order.response = await response(transaction, verb, self._handler.handle(request, PEER, receipt))
+            order.response = await self._answer(transaction, verb, self._handler.handle(request, PEER, receipt))
             return [order.response] * order.copies
         if order.digest != receipt.digest:
             sentence = f"transaction {receipt.transaction} was another {verb} before; take a new one for each request."
             return [refusal(transaction, RequestError(sentence))]
         if order.is_of_earlier_life:
-            return [await response(transaction, verb, self._outcome(request))]
+            return [await self._answer(transaction, verb, self._outcome(request))]
         if order.response is None:
             order.copies += 1
             return []
         return [order.response]
+
+    async def _answer(self, transaction: str | int | None, verb: str, work: Awaitable[object]) -> dict[str, object]:
+        return _without_trials(await response(transaction, verb, work))
 
     async def _outcome(self, request: Request) -> object:
         return self._handler.outcome(request)
@@ -121,6 +126,14 @@ class Orders:
 
 def _digest(request: Request) -> str:
     return hashlib.sha256(json.dumps(request.model_dump(), sort_keys=True).encode()).hexdigest()
+
+
+def _without_trials(answer: dict[str, object]) -> dict[str, object]:
+    """The answer to an order about a study with a thousand trials has to fit, too; each stands in its own topic."""
+    data = answer["data"]
+    if isinstance(data, dict):
+        data = {key: value for key, value in data.items() if key != "trials"}
+    return {**answer, "data": data}
 
 
 class MqttDoor:
@@ -238,7 +251,7 @@ class MqttDoor:
         transaction, request = _read(letter)
         if isinstance(request, CnnboError):
             return [refusal(transaction, request)]
-        if transaction is None or isinstance(request, _READINGS):
+        if isinstance(request, _READINGS):
             return [await response(transaction, letter.verb, self._handler.handle(request, PEER))]
         return await self._orders.carry_out(letter.verb, transaction, request)
 
@@ -250,9 +263,7 @@ class MqttDoor:
         # One count for all verbs that don't exist: whoever invents them must not fill the memory.
         topic = f"response/{verb if verb in MQTT_REQUESTS else ''}"
         try:
-            return self._envelope.seal(
-                Message(topic, _sendable(verb, answer), messages.RESPONSE_SCHEMA, Delivery.EVENT)
-            )
+            return self._envelope.seal(Message(topic, _sendable(answer), messages.RESPONSE_SCHEMA, Delivery.EVENT))
         except ValueError:
             topics = _TOPICS_OF.get(verb, "study/NAME")
             sentence = f"the answer is longer than brokers take; read the retained topics {topics} of {self._prefix}."
@@ -276,11 +287,6 @@ def _read(letter: _Letter) -> tuple[str | int | None, Request | CnnboError]:
         return transaction, error
 
 
-def _sendable(verb: str, answer: dict[str, object]) -> dict[str, Any]:
-    """An answer that fits: the trials of a study stand in topics of their own, and half characters can't be sent."""
-    data, error = answer["data"], answer["error"]
-    if verb != "show" and isinstance(data, dict):
-        data = {key: value for key, value in data.items() if key != "trials"}
-    if isinstance(error, str):
-        error = error.encode(errors="backslashreplace").decode()
-    return {**answer, "data": data, "error": error}
+def _sendable(answer: dict[str, object]) -> dict[str, object]:
+    """An answer whose sentence can be encoded, though it may quote half a surrogate pair of the request."""
+    return {**answer, "error": answer["error"] and str(answer["error"]).encode(errors="backslashreplace").decode()}
