@@ -7,11 +7,13 @@ import os
 import secrets
 import signal
 import subprocess
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+import sys
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import aiomqtt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,10 +24,14 @@ from tests.unit.models.desk import random_part
 from typer.testing import CliRunner, Result
 
 from cnnbo.cli.app import app
+from cnnbo.daemon import client
 from cnnbo.daemon.mqtt import BrokerAddress, connected
 from cnnbo.daemon.mqtt_request import MAX_REQUEST_BYTES
+from cnnbo.daemon.studyfile import load_study
 from cnnbo.models.svhn.layout import FILES, write_part
+from cnnbo.scheduler.codec import encode_value
 from cnnbo.scheduler.errors import CnnboError
+from cnnbo.scheduler.spec import Origin
 
 pytestmark = pytest.mark.mosquitto
 
@@ -52,11 +58,21 @@ class Desk:
         await asyncio.to_thread(self.process.wait)
         self.process = await asyncio.to_thread(start_daemon, self.box)
 
-    async def run(self, *arguments: str | Path, code: int = 0) -> "subprocess.CompletedProcess[str]":
-        return await asyncio.to_thread(self.box.run, *arguments, code=code)
+    async def here(self, verb: str, **args: object) -> Any:
+        """What the daemon says on the box."""
+        return await client.request(self.box.state, verb, **args)
 
-    async def json(self, *arguments: str | Path) -> Any:
-        return await asyncio.to_thread(self.box.json, *arguments)
+    async def submit(self, change: Callable[[str], str] = lambda text: text) -> None:
+        """Submit the box's study there, with no device to start a trial on."""
+        await self.here("limit", devices=0)
+        spec = load_study(self.box.write_study(change), cwd=self.box.folder)
+        spec = replace(spec, origin=Origin(str(self.box.folder), dict(os.environ), sys.executable))
+        await self.here("submit", spec=encode_value(spec))
+
+    async def stop(self) -> None:
+        """Stop the daemon in order."""
+        self.process.send_signal(signal.SIGTERM)
+        await asyncio.to_thread(self.process.wait)
 
 
 def start_daemon(box: Box) -> "subprocess.Popen[str]":
@@ -89,16 +105,16 @@ async def desk(box: Box, broker: Mosquitto) -> Desk:
 class Asker:
     """Somebody's script: it publishes what it likes, and hears the responses."""
 
-    def __init__(self, client: Any) -> None:
-        self._client = client
+    def __init__(self, connection: aiomqtt.Client) -> None:
+        self._connection = connection
 
     async def say(self, verb: str, payload: bytes, *, retain: bool = False) -> None:
-        await self._client.publish(f"{PREFIX}/request/{verb}", payload, qos=1, retain=retain)
+        await self._connection.publish(f"{PREFIX}/request/{verb}", payload, qos=1, retain=retain)
 
     async def hear(self) -> tuple[str, dict[str, Any]]:
         """The next response: its verb, and its body."""
         async with asyncio.timeout(PATIENCE_S):
-            message = await anext(self._client.messages)
+            message = await anext(self._connection.messages)
         assert not message.retain
         return message.topic.value.rpartition("/")[2], json.loads(message.payload)
 
@@ -128,9 +144,9 @@ class Asker:
 @contextlib.asynccontextmanager
 async def asker(desk: Desk, user: str = "anna:hers") -> AsyncIterator[Asker]:
     address = BrokerAddress.parse(desk.broker.url.replace("://", f"://{user}@"))
-    async with connected(address.client(f"script-{secrets.token_hex(4)}", queue_limit=0)) as client:
-        await client.subscribe(f"{PREFIX}/response/+", qos=1)
-        yield Asker(client)
+    async with connected(address.client(f"script-{secrets.token_hex(4)}", queue_limit=0)) as connection:
+        await connection.subscribe(f"{PREFIX}/response/+", qos=1)
+        yield Asker(connection)
 
 
 def with_data(folder: Path) -> dict[str, Any]:
@@ -150,7 +166,7 @@ async def test_each_request_does_what_its_name_says(desk: Desk, tmp_path: Path) 
         submitted = await anna.data("submit", study=study)
         assert (submitted["outcome"], submitted["owner"]) == ("created", "mqtt")
         shown = await anna.data("show", study="digits")
-        assert shown == await desk.json("show", "digits") and len(shown["trials"]) == 1
+        assert shown == await desk.here("show", study="digits") and len(shown["trials"]) == 1
         assert "no completed trial yet" in await anna.error("best", study="digits")
         assert (await anna.data("pause", study="digits", now=True))["state"] == "paused"
         resumed = await anna.data("resume", study="digits")
@@ -249,14 +265,13 @@ async def test_whatever_is_said_is_answered_once_in_a_sentence(desk: Desk) -> No
 
 async def test_an_order_is_carried_out_once_whatever_happens(desk: Desk) -> None:
     """At least once is what MQTT promises; twice would undo what somebody did in between."""
-    await desk.run("limit", "0")
-    await desk.run("submit", desk.box.write_study())
+    await desk.submit()
     async with asker(desk) as anna:
         first = await anna.ask("pause", transaction="p", study="parabola")
         assert (first["status"], first["data"]["state"]) == ("ok", "paused")
-        await desk.run("resume", "parabola")
+        await desk.here("resume", study="parabola")
         assert await anna.ask("pause", transaction="p", study="parabola") == first
-        assert (await desk.json("show", "parabola"))["state"] == "running"
+        assert (await desk.here("show", study="parabola"))["state"] == "running"
         other = await anna.error("pause", transaction="p", study="parabola", now=True)
         assert other == 'transaction "p" was another pause before; take a new one for each request.'
         assert (await anna.ask("resume", transaction="p", study="parabola"))["status"] == "error"  # another verb
@@ -267,28 +282,26 @@ async def test_an_order_is_carried_out_once_whatever_happens(desk: Desk) -> None
         assert "was another pause before" in await anna.error("pause", transaction="p", study="other")
         assert (await anna.ask("pause", transaction=1, study="parabola"))["data"]["state"] == "paused"
         assert "is paused" in await anna.error("pause", transaction="1", study="parabola")  # a text is no number
-        assert (await desk.json("show", "parabola"))["state"] == "paused"
+        assert (await desk.here("show", study="parabola"))["state"] == "paused"
 
 
 async def test_a_retained_request_is_refused_and_named(desk: Desk) -> None:
     """It would be carried out again at every reconnection, months later too."""
-    await desk.run("limit", "0")
-    await desk.run("submit", desk.box.write_study())
-    desk.process.send_signal(signal.SIGTERM)
-    await asyncio.to_thread(desk.process.wait)
+    await desk.submit()
+    await desk.stop()
     async with asker(desk) as anna:
         await anna.say("cancel", b'{"transaction": "r", "study": "parabola"}', retain=True)
         desk.process = await asyncio.to_thread(start_daemon, desk.box)
         verb, body = await anna.hear()
         assert (verb, body["status"], body["transaction"]) == ("cancel", "error", "r")
         assert "mosquitto_pub -r -n -t …/request/cancel" in body["error"]
-    assert (await desk.json("show", "parabola"))["state"] == "running"
+    assert (await desk.here("show", study="parabola"))["state"] == "running"
 
 
 async def test_the_door_opens_again_with_the_broker(desk: Desk) -> None:
     """A broker is updated at night; the daemon's own socket never needed it."""
     await desk.broker.stop()
-    assert (await desk.json("status"))["limit"] is None
+    assert (await desk.here("status"))["limit"] is None
     await desk.broker.start()
     async with asker(desk) as anna:
         async with asyncio.timeout(PATIENCE_S):
@@ -311,14 +324,12 @@ async def test_two_people_ask_at_once_and_each_hears_of_all(desk: Desk) -> None:
 async def test_an_answer_too_long_for_brokers_names_the_topics_instead(desk: Desk) -> None:
     """A broker hangs up at a payload over its limit; and an order about a large study is an order all the same."""
     starts = "".join(f"[[start]]\nx = {number / 2000}\n" for number in range(2000))
-    study = desk.box.write_study(lambda text: text.replace("evaluations = 4", "evaluations = 2000") + starts)
-    await desk.run("limit", "0")
-    await desk.run("submit", study)
+    await desk.submit(lambda text: text.replace("evaluations = 4", "evaluations = 2000") + starts)
     async with asker(desk) as anna:
         error = await anna.error("show", study="parabola")
         assert f"read the retained topics study/NAME and study/NAME/trial/+ of {PREFIX}" in error
         assert (await anna.data("pause", study="parabola"))["state"] == "paused"
-    shown = await desk.json("show", "parabola", "--broker", desk.url)
+    shown = await asyncio.to_thread(desk.box.json, "show", "parabola", "--broker", desk.url)
     assert [trial["id"] for trial in shown["trials"]] == list(range(1, 2001))
 
 
@@ -369,10 +380,10 @@ def afar(desk: Desk) -> Afar:
 
 async def test_what_is_read_from_afar_is_what_the_box_says(desk: Desk, afar: Afar) -> None:
     """The same objects: a script doesn't care where it runs."""
-    await desk.run("run", desk.box.write_study())
-    for command in (("show", "parabola"), ("best", "parabola")):
-        assert await afar.json(*command, "--node", "tower") == await desk.json(*command)
-    here, from_afar = await desk.json("status"), await afar.json("status")
+    await asyncio.to_thread(desk.box.run, "run", desk.box.write_study())
+    for verb in ("show", "best"):
+        assert await afar.json(verb, "parabola", "--node", "tower") == await desk.here(verb, study="parabola")
+    here, from_afar = await desk.here("status"), await afar.json("status")
     readings = ("memory_used_mib", "utilisation_percent", "temperature_c", "power_w")
     for status in (here, from_afar):
         for device in status["devices"]:
@@ -408,10 +419,8 @@ async def test_orders_from_afar(desk: Desk, afar: Afar, tmp_path: Path) -> None:
 
 async def test_a_box_that_is_away_is_told_with_the_age_of_what_it_said(desk: Desk, afar: Afar) -> None:
     """Yesterday's values must not look like today's, and an order must not vanish."""
-    await desk.run("limit", "0")
-    await desk.run("submit", desk.box.write_study())
-    desk.process.send_signal(signal.SIGTERM)
-    await asyncio.to_thread(desk.process.wait)
+    await desk.submit()
+    await desk.stop()
     shown = await afar.run("show", "parabola", "--json")
     assert "tower is offline; what follows was told at " in shown.stderr and " ago." in shown.stderr
     assert json.loads(shown.stdout)["state"] == "running"
