@@ -229,19 +229,21 @@ async def test_the_events_of_a_life_that_was_killed_are_told_by_the_next_one(box
     await asyncio.to_thread(box.run, "run", study)
     child.kill()
     child.wait()
-    count = _numbered(box.state)
     child = await _start(box, mosquitto.url)
     await asyncio.to_thread(box.run, "drain", "cpu-0")
+    await asyncio.to_thread(box.run, "delete", "parabola", "--yes")
+    assert _numbered(box.state) == 12
     async with _back(mosquitto, child) as listener:
-        await listener.until(lambda: len(heard(listener)) > count)
+        await listener.until(lambda: len(heard(listener)) >= 12)
         child.terminate()
         await listener.until(lambda: listener.newest("availability") == b"offline")
     bodies = [json.loads(payload) for topic, payload, _ in listener.received if topic == _EVENTS]
-    assert [body["seq"] for body in bodies] == list(range(1, count + 2))
-    first, *_, last = bodies
-    assert (first["event"], last["event"]) == ("study_created", "device_drained")
-    assert [body["boot"] for body in bodies] == [first["boot"]] * count + [last["boot"]]
-    assert first["boot"] != last["boot"]
+    assert [body["seq"] for body in bodies] == list(range(1, 13))
+    first, *_, last_before, drained, deleted = bodies
+    assert (first["event"], last_before["event"]) == ("study_created", "study_finished")
+    assert (drained["event"], deleted["event"]) == ("device_drained", "study_deleted")
+    assert [body["boot"] for body in bodies] == [first["boot"]] * 10 + [deleted["boot"]] * 2
+    assert first["boot"] != deleted["boot"]
     assert await asyncio.to_thread(child.wait) == 0
     with closing(sqlite3.connect(box.state / JOURNAL_NAME)) as db:
         assert db.execute("SELECT count (*) FROM outbox").fetchone() == (0,)

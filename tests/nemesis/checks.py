@@ -205,6 +205,11 @@ def retained_topics_are_the_journal(evidence: Round) -> list[str]:
     return violations
 
 
+def every_event_was_told(evidence: Round) -> list[str]:
+    """With the broker there at the end, an orderly stop leaves nothing that it has not acknowledged."""
+    return [f"{evidence.untold} events still wait for the broker"] if evidence.untold else []
+
+
 def compare_topics(
     shown: Mapping[str, Mapping[str, Any]], devices: Sequence[Mapping[str, Any]], retained: Mapping[str, Any]
 ) -> list[str]:
@@ -342,6 +347,7 @@ CHECKERS: tuple[Checker, ...] = (
     told_values_are_those_reported,
     no_trial_started_against_the_budget,
     retained_topics_are_the_journal,
+    every_event_was_told,
     replay_gives_the_same_state,
     nobody_died_unasked,
     nothing_else_went_wrong,

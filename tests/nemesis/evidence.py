@@ -47,6 +47,7 @@ class Round:
         shown: what `cnnbo show NAME --json` printed at the end, by study.
         devices: what `cnnbo devices --json` printed then.
         retained: the broker's retained messages then, by topic below the node's.
+        untold: how many events were left in the journal that the broker had not acknowledged.
         farewell: `availability` after the daemon's orderly stop; None where the broker went with the daemon.
         outputs: what the processes printed, by file.
         doubles: what trials wrote that found their device taken.
@@ -61,6 +62,7 @@ class Round:
     shown: Mapping[str, Mapping[str, Any]]
     devices: Sequence[Mapping[str, Any]]
     retained: Mapping[str, Any]
+    untold: int = 0
     farewell: str | None = "offline"
     outputs: Mapping[str, str] = field(default_factory=dict)
     doubles: tuple[str, ...] = ()
@@ -94,6 +96,12 @@ def read_tables(state: Path) -> dict[str, list[dict[str, Any]]]:
             rows = journal.execute(f"SELECT * FROM {table} ORDER BY {order}")
             tables[table] = [{**dict(row), "study": names[row["study"]]} for row in rows]
     return tables
+
+
+def read_untold(state: Path) -> int:
+    """How many events wait for a broker."""
+    with closing(sqlite3.connect(state / JOURNAL_NAME)) as journal:
+        return int(journal.execute("SELECT count (*) FROM outbox").fetchone()[0])
 
 
 def read_files(state: Path) -> dict[AttemptKey, AttemptFiles]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.nemesis import faults
 from tests.nemesis.checks import compare_topics
-from tests.nemesis.evidence import Round, read_doubles, read_files, read_rows, read_tables
+from tests.nemesis.evidence import Round, read_doubles, read_files, read_rows, read_tables, read_untold
 from tests.nemesis.plan import Plan, Strike
 from tests.nemesis.retained import read_retained
 from tests.nemesis.world import NODE, PATTERN, MissedError, UnavailableError, World, outputs_of, world_of
@@ -69,6 +69,7 @@ async def play(plan: Plan, folder: Path, nvml_library: Path) -> Played:
             shown=shown,
             devices=devices,
             retained=retained,
+            untold=read_untold(world.state),
             farewell=farewell,
             outputs=outputs_of(folder, world.state),
             doubles=read_doubles(world.witness),

@@ -216,6 +216,11 @@ class TestTopics:
         assert checks.retained_topics_are_the_journal(replace(sound, farewell="online"))
 
 
+def test_an_event_that_nobody_was_told(sound: Round) -> None:
+    """What waits when the broker is there and the daemon has stopped in order was forgotten."""
+    assert checks.every_event_was_told(replace(sound, untold=1))
+
+
 class TestReplay:
     def test_events_that_contradict_each_other(self, sound: Round) -> None:
         """A journal that can't be replayed is lost."""

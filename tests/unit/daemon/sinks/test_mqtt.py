@@ -101,6 +101,16 @@ def test_an_event_comes_after_the_state_it_led_to() -> None:
     assert queue.wants_events
 
 
+def test_at_a_new_connection_events_are_read_from_the_disk_again() -> None:
+    """The first of those in memory went down with the last connection: those after it must not overtake it."""
+    queue = SendQueue()
+    queue.put_events("cnnbo", [StoredEvent(k, "event", b"x") for k in range(20)])
+    assert len(queue.take(0.0)) == 16
+    queue.renew()
+    assert queue.wants_events
+    assert _topics(queue) == []
+
+
 def test_progress_of_many_trials_is_bounded() -> None:
     """A broker that accepts and never answers must not make us keep a topic per trial."""
     queue = SendQueue()
