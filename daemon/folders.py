@@ -1,8 +1,10 @@
 """The folders an instance works in: which one holds its state, and whether a folder will do."""
 
+import logging
 import os
 import re
 import socket
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,6 +16,9 @@ SERVICE_STATE: Final = Path("/var/lib/cnnbo")
 SERVICE_SOCKET: Final = Path("/run/cnnbo/control.sock")
 _MOUNTINFO: Final = Path("/proc/self/mountinfo")
 _ANSWER_TIMEOUT_S: Final = 1.0
+_OTHERS: Final = stat.S_IROTH | stat.S_IXOTH
+
+_log = logging.getLogger(__name__)
 
 # Filesystems that several machines may write: SQLite's write-ahead log lives in memory that they do not share.
 _SHARED: Final = re.compile(
@@ -101,6 +106,12 @@ def prepare_state_folder(path: Path, *, mountinfo: Path = _MOUNTINFO) -> None:
     refuse_shared_mount(path, mountinfo=mountinfo)
     if problem := _make_writable(path, mode=0o700):
         raise ConfigurationError(f"state folder {path} {problem}; choose another one: --state DIR.")
+    if path.stat().st_mode & _OTHERS:
+        _log.warning(
+            "state folder %s is open to every user of this box, and its journal holds the environment of whoever "
+            "submits, tokens too; type: chmod o= %s",
+            *(path, path),
+        )
 
 
 def prepare_lease_dir(path: Path) -> None:

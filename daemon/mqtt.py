@@ -60,7 +60,7 @@ class BrokerAddress:
 
         Example:
             >>> BrokerAddress.parse("mqtts://me:s%40crecy@broker.lan")
-            BrokerAddress(host='broker.lan', port=8883, tls=True, user='me')
+            BrokerAddress(host='broker.lan', port=8883, tls=True, user='me', ca=None)
 
         Raises:
             ConfigurationError: another scheme, no host, or a port that is none.

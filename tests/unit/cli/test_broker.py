@@ -39,6 +39,13 @@ def refusal(environ: dict[str, str], *arguments: str | Path, stdin: str = "") ->
     return error
 
 
+def test_every_broker_command_stands_in_the_readme() -> None:
+    """A command nobody is told of might as well not exist."""
+    readme = (Path(__file__).parents[3] / "README.md").read_text()
+    names = [command.callback.__name__ for command in commands.app.registered_commands if command.callback]
+    assert names and all(f"`cnnbo broker {name}" in readme for name in names)
+
+
 def test_a_dry_run_shows_everything_but_secrets(environ: dict[str, str], tmp_path: Path) -> None:
     """An administrator reads it before anything is written, and pastes it into a ticket."""
     folder = tmp_path / "broker"
