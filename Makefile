@@ -1,6 +1,6 @@
 # make test     everything that must hold: format, lint, types, import rules, then the tests
 # make check    the same without the tests
-# make test-long  what takes a minute: the outage of a broker, at full length
+# make test-long an outage of the broker, a minute long
 # make fuzz     the property tests alone with many new examples, for an hour or so by hand
 # make nemesis  rounds of faults against the real daemon (docs/nemesis.md); ROUNDS=200 and SEED=17 say how many, and from where
 # make api      writes docs/schemas, docs/asyncapi.yaml and the tables of docs/mqtt.md anew, from daemon/api/

@@ -27,6 +27,7 @@ from tests.nemesis.retained import read_retained
 from cnnbo.daemon.broker import EmbeddedBroker
 from cnnbo.daemon.journal import JOURNAL_NAME, Journal
 from cnnbo.daemon.mqtt import BrokerAddress, connected
+from cnnbo.daemon.outbox import EVENT_LIMIT
 from cnnbo.daemon.sinks.mqtt import MqttSink
 from cnnbo.scheduler.events import DeviceDrained
 
@@ -175,13 +176,13 @@ async def _start(box: Box, url: str, devices: str = "cpu:2") -> "subprocess.Pope
 
 
 @contextlib.asynccontextmanager
-async def _back(mosquitto: Mosquitto, child: "subprocess.Popen[str]") -> AsyncIterator[Listener]:
+async def _back(box: Box, mosquitto: Mosquitto, child: "subprocess.Popen[str]") -> AsyncIterator[Listener]:
     """Start the broker, and let the daemon find it only when somebody listens there."""
     os.kill(child.pid, signal.SIGSTOP)
     await mosquitto.start()
     async with listening(mosquitto.url) as listener:
         os.kill(child.pid, signal.SIGCONT)
-        await asyncio.to_thread(Box.wait_for, Box(Path()), child, "connected to")  # half a minute after a long outage
+        await asyncio.to_thread(box.wait_for, child, "connected to")  # half a minute after a long outage
         yield listener
 
 
@@ -206,7 +207,7 @@ async def test_a_study_that_ran_while_the_broker_was_away_is_told_when_it_is_bac
     gone_at = time.monotonic()
     await asyncio.to_thread(box.run, "run", study)
     await asyncio.sleep(max(0.0, gone_at + OUTAGE_S - time.monotonic()))
-    async with _back(mosquitto, child) as listener:
+    async with _back(box, mosquitto, child) as listener:
         await listener.until(lambda: len(heard(listener)) >= 10)
     assert [body["seq"] for body in heard(listener)] == list(range(1, _numbered(box.state) + 1))
     assert {(body["event"], body.get("trial")) for body in heard(listener)} == {
@@ -233,7 +234,7 @@ async def test_the_events_of_a_life_that_was_killed_are_told_by_the_next_one(box
     await asyncio.to_thread(box.run, "drain", "cpu-0")
     await asyncio.to_thread(box.run, "delete", "parabola", "--yes")
     assert _numbered(box.state) == 12
-    async with _back(mosquitto, child) as listener:
+    async with _back(box, mosquitto, child) as listener:
         await listener.until(lambda: len(heard(listener)) >= 12)
         child.terminate()
         await listener.until(lambda: listener.newest("availability") == b"offline")
@@ -250,7 +251,7 @@ async def test_the_events_of_a_life_that_was_killed_are_told_by_the_next_one(box
 
 
 @pytest.mark.mosquitto
-async def test_a_daemon_with_another_journal_and_less_devices_leaves_no_topic_behind(
+async def test_a_daemon_with_another_journal_and_fewer_devices_leaves_no_topic_behind(
     box: Box, mosquitto: Mosquitto
 ) -> None:
     """A box that is set up anew must not show the studies of its former owner for ever."""
@@ -258,12 +259,15 @@ async def test_a_daemon_with_another_journal_and_less_devices_leaves_no_topic_be
     await mosquitto.start()
     child = await _start(box, mosquitto.url)
     await asyncio.to_thread(box.run, "run", study)
+    orphans = {"study/parabola", *(f"study/parabola/trial/{n}" for n in range(1, 5)), "device/cpu-1"}
+    async with asyncio.timeout(30):
+        while not orphans <= (await read_retained(mosquitto.url, "tower")).keys():
+            pass
     child.kill()
     child.wait()
     shutil.rmtree(box.state)
     async with listening(mosquitto.url, "cnnbo/v1/tower/#") as listener:
         await _start(box, mosquitto.url, "cpu:1")
-        orphans = {"study/parabola", *(f"study/parabola/trial/{n}" for n in range(1, 5)), "device/cpu-1"}
         await listener.until(lambda: orphans <= _cleared(listener))
     assert (await read_retained(mosquitto.url, "tower")).keys() == {"availability", "info", "device/cpu-0"}
 
@@ -281,3 +285,18 @@ def test_events_nobody_will_be_told_are_not_kept(why: str, box: Box) -> None:
     box.wait_for(child, "event=device_drained")
     with closing(sqlite3.connect(box.state / JOURNAL_NAME)) as db:
         assert db.execute("SELECT count (*) FROM outbox").fetchone() == (0,)
+
+
+async def test_status_counts_events_that_were_dropped(box: Box, mosquitto: Mosquitto) -> None:
+    """Who misses events looks there, and must not find that all is well."""
+    box.state.mkdir()
+    journal = Journal(box.state, "former")
+    await journal.open()
+    news = [event_message("drained", {"number": number}) for number in range(EVENT_LIMIT + 5)]
+    await journal.append_device(DeviceDrained(1.0, "cpu-0", ""), news)
+    await journal.close()
+    await _start(box, mosquitto.url)
+    facts = await asyncio.to_thread(box.json, "status")
+    assert facts["daemon"]["mqtt_dropped_events"] == 5
+    status = await asyncio.to_thread(box.run, "status")
+    assert "5 events dropped)" in status.stdout
