@@ -72,6 +72,12 @@ def payload_of(channel: str) -> dict[str, Any]:
     return dict(resolved(payload["$ref"]) if "$ref" in payload else payload)
 
 
+def event_names() -> set[str]:
+    """What `event` can be on the event topic."""
+    kinds = [kind["properties"]["event"] for kind in payload_of("event")["anyOf"]]
+    return {name for kind in kinds for name in kind.get("enum", [kind.get("const")])}
+
+
 def sending(channel: str) -> dict[str, Any]:
     """MQTT's binding of the operation that sends on a channel."""
     [operation] = [

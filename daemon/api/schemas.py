@@ -48,7 +48,8 @@ def response_schema(answers: Sequence[Schema] = ()) -> Schema:
     schema = _enveloped(schema_of(ResponseObject), RESPONSE_SCHEMA)
     if answers:
         data = schema["properties"]["data"]
-        schema["properties"]["data"] = {"anyOf": [*answers, {"type": data.pop("type")}], **data}
+        described = {"description": data.pop("description")}
+        schema["properties"]["data"] = {"anyOf": [*answers, data], **described}
     return {"title": RESPONSE_SCHEMA, **schema}
 
 

@@ -84,6 +84,8 @@ def _type(schema: Schema) -> str:
     """A type in words: its names, the range of a number, what else is known of a text or an array."""
     if "anyOf" in schema:
         return " or ".join(_type(option) for option in schema["anyOf"])
+    if "const" in schema:
+        return f"`{schema['const']}`"
     if "enum" in schema:
         values = ", ".join(f"`{value}`" for value in schema["enum"] if value is not None)
         return f"{values} or null" if None in schema["enum"] else values
