@@ -292,7 +292,7 @@ async def test_status_counts_events_that_were_dropped(box: Box, mosquitto: Mosqu
     box.state.mkdir()
     journal = Journal(box.state, "former")
     await journal.open()
-    news = [event_message("drained", {"number": number}) for number in range(EVENT_LIMIT + 5)]
+    news = [some_event("drained", {"number": number}) for number in range(EVENT_LIMIT + 5)]
     await journal.append_device(DeviceDrained(1.0, "cpu-0", ""), news)
     await journal.close()
     await _start(box, mosquitto.url)
