@@ -1,11 +1,10 @@
 """Listens to brokers on behalf of the monitor. Reads only: it subscribes, and publishes nothing."""
 
 import asyncio
-import random
 import secrets
 from collections.abc import Callable
 
-from cnnbo.daemon.mqtt import BrokerAddress, Failure, connected, reason_of
+from cnnbo.daemon.mqtt import BrokerAddress, connected, reason_of, reconnect_for_ever
 
 _QUEUE = 100_000  # messages that wait to be folded; all retained ones of a large broker arrive in one go
 _RETRY_S = (0.5, 10.0)
@@ -29,16 +28,13 @@ async def follow(
         topic_filter: what to subscribe to.
         on_message: called with topic and payload.
         on_connection: called with None when the subscription stands, with the reason when there is no connection.
-        retry_s: shortest and longest wait between two attempts.
+        retry_s: see `reconnect_for_ever`.
     """
-    wait_s, longest_s = retry_s
-    while True:
-        try:
-            await _listen(address, topic_filter, on_message, on_connection)
-        except* Failure as group:
-            on_connection(reason_of(group, address))
-        await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))
-        wait_s = min(2 * wait_s, longest_s)
+    await reconnect_for_ever(
+        lambda: _listen(address, topic_filter, on_message, on_connection),
+        lambda error: on_connection(reason_of(error, address)),
+        retry_s,
+    )
 
 
 async def _listen(

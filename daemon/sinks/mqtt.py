@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import logging
 import math
-import random
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -18,7 +17,7 @@ from dataclasses import dataclass
 import aiomqtt
 
 from cnnbo.daemon.envelope import Envelope
-from cnnbo.daemon.mqtt import BrokerAddress, Failure, connected, reason_of
+from cnnbo.daemon.mqtt import BrokerAddress, Failure, connected, reason_of, reconnect_for_ever
 from cnnbo.daemon.sinks.base import Delivery, EventStore, Message, StoredEvent
 from cnnbo.daemon.tasks import end_tasks
 from cnnbo.scheduler.errors import ConfigurationError
@@ -150,7 +149,7 @@ class MqttSink:
         keepalive_s: the broker declares us dead after 1.5 times this; also how soon we notice that it is.
         progress_interval_s: the least time between two messages on one progress topic.
         reply_s: how long any single answer of the broker is waited for.
-        retry_s: shortest and longest wait between two attempts; doubled from one to the other, half of it random.
+        retry_s: see `reconnect_for_ever`.
 
     Raises:
         ConfigurationError: the URL, node or base can't be used.
@@ -212,18 +211,10 @@ class MqttSink:
 
     async def run(self) -> None:
         """Connect and deliver until cancelled, then say `offline`; reconnects for ever."""
-        shortest_s, longest_s = self._retry_s
-        wait_s = shortest_s
-        while True:
-            began = time.monotonic()
-            try:
-                await self._session()
-            except* Failure as group:
-                self._tell(False, reason_of(group, self._address))
-            # Only a connection that lasted starts the waits anew: some brokers accept and hang up at the first message.
-            wait_s = shortest_s if time.monotonic() - began > longest_s else wait_s
-            await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))
-            wait_s = min(2 * wait_s, longest_s)
+        await reconnect_for_ever(self._session, self._lost, self._retry_s)
+
+    def _lost(self, error: BaseException) -> None:
+        self._tell(False, reason_of(error, self._address))
 
     def _tell(self, is_connected: bool, reason: str | None) -> None:
         if is_connected is self._is_connected:
