@@ -57,9 +57,10 @@ def daemon_of(state: Path | None, broker: str | None, node: str | None) -> "Daem
         return LocalDaemon(state_folder(state))
     if state is not None:
         raise typer.BadParameter("name a broker or a state folder, not both.", param_hint="--broker")
+    from cnnbo.daemon.credentials import broker_address
     from cnnbo.daemon.remote import RemoteDaemon
 
-    return RemoteDaemon(broker, node, settings(None).mqtt.base, _say_offline)
+    return RemoteDaemon(broker_address(broker, os.environ), node, settings(None).mqtt.base, _say_offline)
 
 
 def _say_offline(node: str, told: str | None) -> None:

@@ -21,7 +21,7 @@ from cnnbo.scheduler.errors import RequestError
 T = TypeVar("T")
 
 _QUIET_S = 0.3  # without a message for this long, all retained topics have arrived
-_READ_S = 5.0  # for all of them
+_READ_S = 30.0  # for all of them
 _ANSWER_S = 10.0
 _SUBMIT_S = 120.0  # before it answers, the daemon looks through the data
 
@@ -61,17 +61,20 @@ class RemoteDaemon:
     """The daemon of a box that publishes on a broker.
 
     Args:
-        url: `mqtt[s]://[user:password@]host[:port]`.
+        broker: where it publishes, and who we are there.
         node: which box, where the broker carries several; None = the only one.
         base: first part of its topics.
         is_offline: told the name of a box that is away, and when it told the newest value that was read (RFC 3339).
-
-    Raises:
-        ConfigurationError: the URL can't be read.
     """
 
-    def __init__(self, url: str, node: str | None, base: str, is_offline: Callable[[str, str | None], None]) -> None:
-        self._address = BrokerAddress.parse(url)
+    def __init__(
+        self,
+        broker: BrokerAddress,
+        node: str | None,
+        base: str,
+        is_offline: Callable[[str, str | None], None] = lambda node, told: None,
+    ) -> None:
+        self._address = broker
         self._node = node
         self._base = base
         self._is_offline = is_offline
@@ -92,6 +95,7 @@ class RemoteDaemon:
             "state": info.get("state"),
             "devices_note": info.get("devices"),
             "mqtt_reason": None,
+            "mqtt_dropped_events": None,
         }
         return {
             "daemon": daemon if box.is_online else None,
@@ -118,25 +122,28 @@ class RemoteDaemon:
         return _body(study) | {"trials": sorted(trials, key=lambda trial: int(trial["id"]))}
 
     def ask(self, verb: str, **args: object) -> Any:
+        """`request` for callers without an event loop."""
+        return asyncio.run(self.request(verb, **args))
+
+    async def request(self, verb: str, **args: object) -> Any:
         """Send an order and return the response's data.
 
         Raises:
             RequestError, ConfigurationError: the daemon's sentence, or why there is no answer.
         """
-        return self._run(self._ask(verb, args))
+        return await self._reached(self._ask(verb, args))
 
     def _read(self, *topics: str) -> Box:
-        box = self._run(self._look_in(*topics))
+        box = asyncio.run(self._reached(self._look_in(*topics)))
         if not box.is_online:
             self._is_offline(box.node, box.told)
         return box
 
-    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+    async def _reached(self, work: Coroutine[Any, Any, T]) -> T:
         try:
-            return asyncio.run(work)
+            return await work
         except Failure as error:
-            reason = reason_of(error, self._address)
-            raise RequestError(f"no connection to {reason}; check --broker, and user and password in it.") from error
+            raise RequestError(f"no connection to {reason_of(error, self._address)}.") from error
 
     @contextlib.asynccontextmanager
     async def _connected(self) -> AsyncIterator[aiomqtt.Client]:
@@ -157,8 +164,25 @@ class RemoteDaemon:
         # Qos 0: of messages with more, a broker keeps only so many for whoever is slow.
         await client.subscribe([(topic, 0) for topic in (*wanted, availability)])
         await client.subscribe(availability)  # its answer comes after what the first one had sent
-        messages = await _settled(client)
-        return self._box(messages)
+        return self._box(await self._settled(client))
+
+    async def _settled(self, client: aiomqtt.Client) -> dict[str, bytes]:
+        """What comes until nothing more does, by topic.
+
+        Raises:
+            RequestError: there is no end to it.
+        """
+        messages: dict[str, bytes] = {}
+        deadline = time.monotonic() + _READ_S
+        while time.monotonic() < deadline:
+            try:
+                async with asyncio.timeout(_QUIET_S):
+                    message = await anext(client.messages)
+            except TimeoutError:
+                return messages
+            if isinstance(message.payload, bytes):
+                messages[message.topic.value] = message.payload
+        raise RequestError(f"{self._address} was still sending after {_READ_S:.0f} s; try again, or ask on the box.")
 
     def _box(self, messages: Mapping[str, bytes]) -> Box:
         boxes: dict[str, Box] = {}
@@ -216,21 +240,6 @@ class RemoteDaemon:
                     "orders, its daemon may take none (mqtt.requests) or be busy; see cnnbo status --broker before you "
                     "try again, for what was sent may still be carried out."
                 ) from None
-
-
-async def _settled(client: aiomqtt.Client) -> dict[str, bytes]:
-    """What comes until nothing more does, by topic."""
-    messages: dict[str, bytes] = {}
-    deadline = time.monotonic() + _READ_S
-    while (left_s := deadline - time.monotonic()) > 0:
-        try:
-            async with asyncio.timeout(min(_QUIET_S, left_s)):
-                message = await anext(client.messages)
-        except TimeoutError:
-            break
-        if isinstance(message.payload, bytes):
-            messages[message.topic.value] = message.payload
-    return messages
 
 
 async def _response(client: aiomqtt.Client, transaction: str) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from cnnbo.cli.monitor.canvas import counted
 from cnnbo.cli.monitor.state import Box, BoxKey
 from cnnbo.cli.monitor.view import Order
 from cnnbo.daemon import client
-from cnnbo.scheduler.errors import CnnboError, RequestError
+from cnnbo.daemon.remote import RemoteDaemon
+from cnnbo.scheduler.errors import CnnboError
 
 
 class Home:
@@ -32,8 +33,14 @@ class Home:
         return True
 
 
-async def carry_out(order: Order, box: Box, home: Home) -> str:
+async def carry_out(order: Order, box: Box, home: Home, elsewhere: RemoteDaemon) -> str:
     """Have a box do something: the one of this machine through its control socket, others over MQTT.
+
+    Args:
+        order: what is to be done.
+        box: by which box.
+        home: this machine.
+        elsewhere: the box's daemon, by way of its broker.
 
     Returns:
         what came of it, or the daemon's or broker's refusal, as a sentence.
@@ -42,22 +49,10 @@ async def carry_out(order: Order, box: Box, home: Home) -> str:
         if await home.is_of(box):
             answer = await client.request(home.folder, order.verb, **order.args)
         else:
-            answer = await _from_elsewhere(order, box)
+            answer = await elsewhere.request(order.verb, **order.args)
     except CnnboError as error:
         return str(error)
     return _outcome(order, answer)
-
-
-async def _from_elsewhere(order: Order, box: Box) -> Mapping[str, Any]:
-    """SEAM: here requests over MQTT are connected; until then nobody but the box itself takes orders.
-
-    Raises:
-        RequestError: the refusal, with what to do.
-    """
-    target = order.args.get("study") or order.args.get("device")
-    raise RequestError(
-        f"{box.node} is another machine and takes no orders from here. There: cnnbo {order.verb} {target}"
-    )
 
 
 def _outcome(order: Order, answer: Mapping[str, Any]) -> str:

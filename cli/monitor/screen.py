@@ -23,6 +23,7 @@ from cnnbo.cli.monitor.terminal import Painter, caught_signals, pressed_keys
 from cnnbo.cli.monitor.view import LogTail, Order, Page, View, marked_trial, press, shown_box
 from cnnbo.daemon.credentials import broker_address
 from cnnbo.daemon.mqtt import BrokerAddress
+from cnnbo.daemon.remote import RemoteDaemon
 from cnnbo.daemon.tasks import end_tasks
 from cnnbo.scheduler.errors import RequestError
 
@@ -49,6 +50,7 @@ class Monitor:
         addresses = [broker_address(url, os.environ) for url in brokers]
         self._brokers = {str(address): address for address in addresses}  # by a name without the password
         self._filter = f"{base}/v1/{node or '+'}/#"
+        self._base = base
         self._home = Home(home)
         self._changed = asyncio.Event()
         self._pressed = asyncio.Event()
@@ -173,7 +175,11 @@ class Monitor:
     async def _carry_out(self, order: Order) -> None:
         self.view = replace(self.view, note="Asking the daemon ...")
         box = self.state.boxes.get(order.box)
-        sentence = "The box is gone." if box is None else await carry_out(order, box, self._home)
+        if box is None:
+            sentence = "The box is gone."
+        else:
+            daemon = RemoteDaemon(self._brokers[box.broker], box.node, self._base)
+            sentence = await carry_out(order, box, self._home, daemon)
         self.view = replace(self.view, note=sentence)
         self._wake()
 

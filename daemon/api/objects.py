@@ -402,8 +402,8 @@ class DaemonObject(Told):
     """A sentence about the devices it found."""
     mqtt_reason: str | None
     """Why there is no broker at the moment."""
-    mqtt_dropped_events: Count
-    """Events that this life of the daemon dropped because too many waited for the broker."""
+    mqtt_dropped_events: Count | None
+    """Events dropped since its start because too many waited for the broker; null for who asks through that broker."""
 
 
 class FactsObject(Told):

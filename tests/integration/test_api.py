@@ -157,6 +157,8 @@ async def live_a_life(box: Box, ear: Ear) -> None:
     ear.until_event("study_finished")
     await request(box.state, "return", device="0")
     ear.until_event("device_returned")
+    await request(box.state, "limit", devices=1)
+    ear.until_event("devices_limited")
     await request(box.state, "retry", study="svhn", trials=[1])
     ear.until_event("trial_retried")
     ear.until_event("study_finished")
