@@ -15,8 +15,9 @@ from rich.console import Console, Group
 from watching.recording import read_recording
 
 from cnnbo.cli.monitor.canvas import Screen
+from cnnbo.cli.monitor.known import Box
 from cnnbo.cli.monitor.render import render
-from cnnbo.cli.monitor.state import Box, MonitorState
+from cnnbo.cli.monitor.state import MonitorState
 from cnnbo.cli.monitor.view import Mark, Page, View, shown_box, shown_study
 
 DOCS = Path(__file__).parent.parent / "docs"

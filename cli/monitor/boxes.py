@@ -9,7 +9,8 @@ from rich.text import Text
 from cnnbo.cli.monitor.canvas import LEAST_WIDTH, Column, Row, Screen, counted, spread, table
 from cnnbo.cli.monitor.devices import device_states
 from cnnbo.cli.monitor.figures import duration
-from cnnbo.cli.monitor.state import Box, MonitorState, Study
+from cnnbo.cli.monitor.known import Box, Study
+from cnnbo.cli.monitor.state import MonitorState
 from cnnbo.cli.monitor.studies import done, forecast
 from cnnbo.cli.monitor.view import told_studies
 

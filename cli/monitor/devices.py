@@ -6,8 +6,8 @@ from rich.text import Text
 
 from cnnbo.cli.monitor.canvas import Column, Row, Screen, table
 from cnnbo.cli.monitor.figures import duration
+from cnnbo.cli.monitor.known import Box, sorted_devices
 from cnnbo.cli.monitor.objects import Device
-from cnnbo.cli.monitor.state import Box, sorted_devices
 from cnnbo.cli.monitor.view import View
 
 STATES = {

@@ -5,7 +5,7 @@ from rich.text import Text
 from cnnbo.cli.insight import fitting
 from cnnbo.cli.monitor.canvas import Screen, wrapped
 from cnnbo.cli.monitor.keys import HELP
-from cnnbo.cli.monitor.state import Box
+from cnnbo.cli.monitor.known import Box
 from cnnbo.cli.monitor.view import Page, View, marked_trial, shown_study
 
 

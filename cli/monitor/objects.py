@@ -1,4 +1,4 @@
-"""What single messages tell, read into objects; a field that is missing or of the wrong type counts as not told."""
+"""Devices, progress and trials, as single messages tell of them; what is missing or of the wrong type is not told."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,10 +12,8 @@ from cnnbo.cli.monitor.fields import (
     object_of,
     objects_of,
     text_of,
-    texts_of,
     whole_of,
 )
-from cnnbo.scheduler.insight import StudyInsight
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,99 +193,3 @@ class Trial:
     def outcome(self) -> str:
         """Its state in the word that says most: the failure's class, `done`, `running`, …"""
         return self.failure or {"complete": "done"}.get(self.state, self.state)
-
-
-@dataclass(frozen=True, slots=True)
-class Best:
-    """The incumbent: which trial, its value, and its configuration."""
-
-    trial: int | None
-    value: float
-    configuration: Mapping[str, object]
-
-    @classmethod
-    def read(cls, body: Body) -> Self | None:
-        value = number_of(body, "value")
-        return None if value is None else cls(whole_of(body, "trial"), value, object_of(body, "configuration"))
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What of something was used, and the limit the study file sets, if any."""
-
-    spent: float
-    limit: float | None
-
-    @classmethod
-    def read(cls, body: Body, spent: str, limit: str) -> Self | None:
-        used = number_of(body, spent)
-        return None if used is None else cls(used, number_of(body, limit))
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """A study as its topic tells: the `show` object without trials, and what screens need beside it.
-
-    Attributes:
-        failures: how many trials failed, by class.
-        wall_clock_s, energy_kwh, cost: what was used of the budget; None where that isn't counted.
-        space: the parameters' names in their order; empty where not told.
-        insight: what the surrogate believes, in the user's direction; None as long as there is none.
-        is_stop_advised: whether the daemon hints that stopping is reasonable.
-        told: when the daemon said so, seconds since the epoch.
-        body: the message without its envelope.
-    """
-
-    state: str
-    reason: str | None
-    evaluations: int | None
-    finished: int
-    running: int
-    failed: int
-    failures: Mapping[str, float]
-    best: Best | None
-    wall_clock_s: Usage | None
-    energy_kwh: Usage | None
-    cost: Usage | None
-    eta_s: float | None
-    spent_s: float | None
-    metric: str | None
-    direction: str
-    space: tuple[str, ...]
-    insight: StudyInsight | None
-    is_stop_advised: bool
-    owner: str | None
-    told: float
-    body: Body
-
-    @classmethod
-    def read(cls, body: Body, told: float = 0.0) -> Self:
-        insight = object_of(body, "insight")
-        return cls(
-            state=text_of(body, "state") or "unknown",
-            reason=text_of(body, "reason"),
-            evaluations=whole_of(body, "evaluations"),
-            finished=whole_of(body, "finished") or 0,
-            running=whole_of(body, "running") or 0,
-            failed=whole_of(body, "failed") or 0,
-            failures=numbers_of(body, "failures"),
-            best=Best.read(object_of(body, "best")),
-            wall_clock_s=Usage.read(body, "spent_wall_clock_s", "budget_wall_clock_s"),
-            energy_kwh=Usage.read(body, "energy_kwh", "budget_energy_kwh"),
-            cost=Usage.read(body, "cost", "budget_cost"),
-            eta_s=number_of(body, "eta_s"),
-            spent_s=number_of(body, "spent_s"),
-            metric=text_of(body, "metric"),
-            direction=text_of(body, "direction") or "maximize",
-            space=texts_of(body, "space"),
-            insight=StudyInsight.read(insight),
-            is_stop_advised=insight.get("stop_advised") is True,
-            owner=text_of(body, "owner"),
-            told=told,
-            body=body,
-        )
-
-    @property
-    def is_over(self) -> bool:
-        """Whether it has ended."""
-        return self.state not in ("running", "paused")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnbo.cli.monitor.canvas import counted
-from cnnbo.cli.monitor.state import Box, BoxKey
+from cnnbo.cli.monitor.known import Box, BoxKey
 from cnnbo.cli.monitor.view import Order
 from cnnbo.daemon import client
 from cnnbo.daemon.remote import RemoteDaemon

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from cnnbo.cli.monitor.canvas import Screen
-from cnnbo.cli.monitor.state import Box, Study
+from cnnbo.cli.monitor.known import Box, Study
 from cnnbo.cli.monitor.studies import (
     belief_lines,
     best_configuration,

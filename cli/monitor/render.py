@@ -10,9 +10,10 @@ from cnnbo.cli.monitor.boxes import box_header, boxes_header, boxes_table, froze
 from cnnbo.cli.monitor.canvas import Screen, fitted
 from cnnbo.cli.monitor.devices import device_rows
 from cnnbo.cli.monitor.footer import footer, help_lines
+from cnnbo.cli.monitor.known import Box, Study
 from cnnbo.cli.monitor.logs import log_lines
 from cnnbo.cli.monitor.overview import overview
-from cnnbo.cli.monitor.state import Box, MonitorState, Study
+from cnnbo.cli.monitor.state import MonitorState
 from cnnbo.cli.monitor.studies import study_header
 from cnnbo.cli.monitor.trials import trial_details
 from cnnbo.cli.monitor.view import Page, View, marked_trial, shown_box, shown_study, told_studies

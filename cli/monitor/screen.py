@@ -14,11 +14,12 @@ from rich.text import Text
 
 from cnnbo.cli.monitor.canvas import ASCII, LEAST_WIDTH, UNICODE, Screen
 from cnnbo.cli.monitor.figures import printable
+from cnnbo.cli.monitor.known import Box
 from cnnbo.cli.monitor.logs import elsewhere, read_log
 from cnnbo.cli.monitor.orders import Home, carry_out
 from cnnbo.cli.monitor.reader import follow
 from cnnbo.cli.monitor.render import render
-from cnnbo.cli.monitor.state import Box, MonitorState
+from cnnbo.cli.monitor.state import MonitorState
 from cnnbo.cli.monitor.terminal import Painter, caught_signals, pressed_keys
 from cnnbo.cli.monitor.view import LogTail, Order, Page, View, marked_trial, press, shown_box
 from cnnbo.daemon.credentials import broker_address

@@ -7,8 +7,8 @@ from rich.text import Text
 from cnnbo.cli.insight import believed_best, fitting, next_gain, relevances, stop_command
 from cnnbo.cli.monitor.canvas import Screen, spread, wrapped
 from cnnbo.cli.monitor.figures import rough, short_value
-from cnnbo.cli.monitor.objects import Usage
-from cnnbo.cli.monitor.state import Study
+from cnnbo.cli.monitor.known import Study
+from cnnbo.cli.monitor.summary import Usage
 from cnnbo.cli.monitor.trace import Outcome, draw_trace
 
 _STYLES = {"running": "green", "paused": "yellow", "failed": "bold red", "finished": "bold"}

@@ -8,8 +8,8 @@ from rich.text import Text
 from cnnbo.cli.monitor.canvas import Column, Row, Screen, table, wrapped
 from cnnbo.cli.monitor.course import Course, Pace
 from cnnbo.cli.monitor.figures import duration, figure, initials, minutes, short_value
+from cnnbo.cli.monitor.known import Box, Study
 from cnnbo.cli.monitor.objects import Attempt, Progress, Trial
-from cnnbo.cli.monitor.state import Box, Study
 from cnnbo.cli.monitor.view import View
 
 QUIET_S = 30.0

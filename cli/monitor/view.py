@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from cnnbo.cli.monitor.known import Box, BoxKey, Study, sorted_devices, sorted_studies
 from cnnbo.cli.monitor.objects import Device
-from cnnbo.cli.monitor.state import Box, BoxKey, MonitorState, Study, sorted_devices, sorted_studies
+from cnnbo.cli.monitor.state import MonitorState
 
 
 class Page(StrEnum):

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import pty
 import re
 import signal
 import socket
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from tests.events import NoEvents
+from tests.unit.cli.monitor.terminals import WAIT_S, Terminal
 
 from cnnbo.cli.monitor.screen import Monitor
 from cnnbo.daemon.broker import EmbeddedBroker
@@ -24,7 +24,6 @@ from cnnbo.daemon.sinks.base import Delivery, Message
 from cnnbo.daemon.sinks.mqtt import MqttSink
 from cnnbo.scheduler.errors import RequestError
 
-_WAIT_S = 30.0
 _WATCH = """
 import sys
 import typer
@@ -58,7 +57,7 @@ async def url(tmp_path: Path) -> AsyncIterator[str]:
         async with connected(BrokerAddress.parse(broker.url).client("fixture")) as client:
             await client.subscribe("cnnbo/v1/tower/study/svhn/trial/300", qos=0)
             running = asyncio.create_task(sink.run())
-            async with asyncio.timeout(_WAIT_S):
+            async with asyncio.timeout(WAIT_S):
                 await anext(aiter(client.messages))  # the last one
         yield broker.url
         running.cancel()
@@ -84,7 +83,7 @@ async def _start(
 async def test_json_holds_every_retained_trial(url: str) -> None:
     """A broker stops after a hundred retained messages where they are asked for with QoS 1."""
     process = await _start(url, "--json")
-    output, _ = await asyncio.wait_for(process.communicate(), _WAIT_S)
+    output, _ = await asyncio.wait_for(process.communicate(), WAIT_S)
     assert process.returncode == 0
     (box,) = json.loads(output)["boxes"]
     assert (box["node"], box["availability"]) == ("tower", "online")
@@ -94,7 +93,7 @@ async def test_json_holds_every_retained_trial(url: str) -> None:
 async def test_once_prints_a_screen_and_ends(url: str) -> None:
     """For scripts, for a look over a slow line, and for terminals that can't draw."""
     process = await _start(url, "-1", "--node", "tower")
-    output, _ = await asyncio.wait_for(process.communicate(), _WAIT_S)
+    output, _ = await asyncio.wait_for(process.communicate(), WAIT_S)
     assert process.returncode == 0
     assert "STUDY svhn  running  300/500 done" in output.decode()
     assert b"\x1b" not in output
@@ -113,7 +112,7 @@ async def test_without_a_terminal_a_line_is_printed_for_each_turn(url: str) -> N
     """`cnnbo watch > file` must be readable afterwards."""
     process = await _start(url)
     assert process.stdout is not None
-    async with asyncio.timeout(_WAIT_S):
+    async with asyncio.timeout(WAIT_S):
         while b"STUDY svhn" not in await process.stdout.readline():
             pass
         async with connected(BrokerAddress.parse(url).client("other")) as client:
@@ -121,32 +120,7 @@ async def test_without_a_terminal_a_line_is_printed_for_each_turn(url: str) -> N
         while b"tower svhn #300 cancelled" not in await process.stdout.readline():
             pass
     process.send_signal(signal.SIGINT)
-    assert await asyncio.wait_for(process.wait(), _WAIT_S) == 130
-
-
-class Terminal:
-    """A pseudo-terminal and everything a program wrote to it."""
-
-    def __init__(self) -> None:
-        self.ours, self.theirs = pty.openpty()
-        self.output = b""
-        self._news = asyncio.Event()
-        asyncio.get_running_loop().add_reader(self.ours, self._read)
-
-    def _read(self) -> None:
-        self.output += os.read(self.ours, 65536)
-        self._news.set()
-
-    async def until(self, text: bytes) -> None:
-        async with asyncio.timeout(_WAIT_S):
-            while text not in self.output:
-                self._news.clear()
-                await self._news.wait()
-
-    def close(self) -> None:
-        asyncio.get_running_loop().remove_reader(self.ours)
-        os.close(self.ours)
-        os.close(self.theirs)
+    assert await asyncio.wait_for(process.wait(), WAIT_S) == 130
 
 
 async def _end(process: Process, terminal: Terminal, ending: bytes | signal.Signals) -> int:
@@ -154,7 +128,7 @@ async def _end(process: Process, terminal: Terminal, ending: bytes | signal.Sign
         os.write(terminal.ours, ending)
     else:
         process.send_signal(ending)
-    return await asyncio.wait_for(process.wait(), _WAIT_S)
+    return await asyncio.wait_for(process.wait(), WAIT_S)
 
 
 @pytest.mark.parametrize(
@@ -184,7 +158,7 @@ async def test_a_crash_leaves_a_clean_terminal_too(url: str) -> None:
     terminal = Terminal()
     before = termios.tcgetattr(terminal.theirs)
     process = await _start(url, stdin=terminal.theirs, stdout=terminal.theirs, stderr=subprocess.PIPE, before=crash)
-    _, errors = await asyncio.wait_for(process.communicate(), _WAIT_S)
+    _, errors = await asyncio.wait_for(process.communicate(), WAIT_S)
     assert process.returncode == 1 and b"ZeroDivisionError" in errors
     await _assert_clean(terminal)
     assert termios.tcgetattr(terminal.theirs) == before

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from cnnbo.cli.monitor.state import Box, MonitorState, sorted_devices, sorted_studies
+from cnnbo.cli.monitor.known import Box, sorted_devices, sorted_studies
+from cnnbo.cli.monitor.state import MonitorState
 
 
 def _box(daemon: Any) -> Box:

@@ -1,0 +1,65 @@
+"""`cnnbo watch` beside a daemon that works: what people order from it, and what they read."""
+
+import asyncio
+import os
+from pathlib import Path
+
+from tests.integration.conftest import CNNBO, SCRIPT, Box
+from tests.unit.cli.monitor.terminals import WAIT_S, Terminal
+
+# Says what it does, and waits to be told to go on.
+_TALKING = (
+    SCRIPT
+    + """
+print("now I wait", flush=True)
+os.mkfifo("fifo")
+open("fifo").read()
+print("now I go on", flush=True)
+while True:
+    time.sleep(1000)
+"""
+)
+
+
+async def _press(terminal: Terminal, key: bytes, *answers: bytes) -> None:
+    """Press a key and wait for all that it leads to."""
+    terminal.output = b""
+    os.write(terminal.ours, key)
+    for answer in answers:
+        await terminal.until(answer)
+
+
+async def test_orders_and_logs_of_this_machine(box: Box) -> None:
+    """Pause, go on, drain, return and read a log without leaving the screen; what is said is the daemon's answer."""
+    study = box.write_study(script=_TALKING)
+    daemon = box.start("daemon", "--devices", "cpu:1")
+    box.wait_for(daemon, "connected to")
+    box.run("submit", study)
+    terminal = Terminal()
+    ours = {"CNNBO_STATE": str(box.state), "CNNBO_CONFIG": os.devnull, "TERM": "xterm", "PYTHONUTF8": "1"}
+    environment = {**os.environ, **ours, "COLUMNS": "100", "LINES": "40"}
+    process = await asyncio.create_subprocess_exec(
+        CNNBO, "watch", stdin=terminal.theirs, stdout=terminal.theirs, env=environment, cwd=box.folder
+    )
+    await terminal.until(b"0/4 done  1 running")
+    await _press(terminal, b"p", b"Pause parabola on")
+    await _press(terminal, b"y", b"parabola is paused; 1 trial goes on to the end.", b"paused (user)")
+    await _press(terminal, b"p", b"Resume parabola on")
+    await _press(terminal, b"y", b"parabola goes on.")
+    await _press(terminal, b"j", "▸".encode())
+    await _press(terminal, b"d", b"Start no more trials on device 0")
+    await _press(terminal, b"y", b"Device 0 is drained", b"drained by")
+    await _press(terminal, b"d", b"Use device 0 of")
+    await _press(terminal, b"y", b"Device 0 is used again (now busy).")
+    await _press(terminal, b"l", b"now I wait")
+    terminal.output = b""
+    await asyncio.to_thread(_open_gate, box.folder)
+    await terminal.until(b"now I go on")
+    os.write(terminal.ours, b"q")
+    assert await asyncio.wait_for(process.wait(), WAIT_S) == 0
+    box.run("cancel", "parabola")
+    terminal.close()
+
+
+def _open_gate(folder: Path) -> None:
+    (folder / "fifo").write_text("")
