@@ -35,10 +35,15 @@ def silence(state: MonitorState) -> list[Text]:
     return [Text(" Nothing to show. Is the daemon running? Start it: cnnbo daemon", "bold")]
 
 
+def by_its_clock(box: Box, screen: Screen) -> Screen:
+    """The screen as of now by the clock of a box, which may be wrong, but is the one that all its times are of."""
+    return replace(screen, now=screen.now - box.behind_s) if box.behind_s else screen
+
+
 def frozen(box: Box, state: MonitorState, screen: Screen) -> Screen:
     """For a box that is not live, the screen of the moment it was last heard of: its trials' clocks stand still."""
     if state.is_live(box) or box.last_told is None:
-        return screen
+        return by_its_clock(box, screen)
     return replace(screen, now=box.last_told)
 
 
@@ -55,7 +60,7 @@ def box_header(box: Box, state: MonitorState, screen: Screen, title: str = "", i
 def _vital_signs(box: Box, state: MonitorState, screen: Screen, is_alone: bool) -> Iterable[str]:
     if not screen.is_narrow:
         if state.is_live(box) and box.started is not None:
-            yield f"daemon up {duration(screen.now - box.started)}"
+            yield f"daemon up {duration(by_its_clock(box, screen).now - box.started)}"
         yield "mqtt " + ("lost" if state.brokers.get(box.broker) else "ok")
     if is_alone:
         yield screen.clock(screen.now)
@@ -79,9 +84,14 @@ def _trouble(box: Box, state: MonitorState, screen: Screen) -> str | None:
         return "offline"
     if box.availability is None:
         return "has not said whether it is online"
-    if box.last_told is not None and screen.now - box.last_told > box.patience_s:
+    if (_age_s(box, screen) or 0.0) > box.patience_s:
         return "silent"
     return None
+
+
+def _age_s(box: Box, screen: Screen) -> float | None:
+    """For how long a box has said nothing; None if it never said anything."""
+    return None if box.last_told is None else by_its_clock(box, screen).now - box.last_told
 
 
 def trouble_line(box: Box, state: MonitorState, screen: Screen) -> list[Text]:
@@ -90,9 +100,9 @@ def trouble_line(box: Box, state: MonitorState, screen: Screen) -> list[Text]:
     if trouble is None:
         return []
     word = f"{trouble} (last will)" if trouble == "offline" else trouble
-    age = ""
-    if box.last_told is not None:
-        age = f" Last values below, from {screen.clock(box.last_told)}, {duration(screen.now - box.last_told)} old."
+    age, age_s = "", _age_s(box, screen)
+    if age_s is not None:
+        age = f" Last values below, from {screen.clock(screen.now - age_s)}, {duration(age_s)} old."
     return [Text(f" {box.node}: {word}.{age}", "bold red")]
 
 
@@ -140,9 +150,13 @@ def _end(box: Box, study: Study | None, state: MonitorState, screen: Screen) -> 
     """When the study ends, or why there is no news of it."""
     trouble = _trouble(box, state, screen)
     if trouble is not None:
-        age = "" if box.last_told is None else f", {duration(screen.now - box.last_told)} old"
-        return Text(trouble + age, "bold red")
+        age_s = _age_s(box, screen)
+        return Text(trouble if age_s is None else f"{trouble}, {duration(age_s)} old", "bold red")
     if study is None:
         return Text("")
-    end = forecast(study, replace(screen, width=LEAST_WIDTH)) if study.summary.state == "running" else ""
+    end = (
+        forecast(study, replace(by_its_clock(box, screen), width=LEAST_WIDTH))
+        if study.summary.state == "running"
+        else ""
+    )
     return Text(end or study.summary.state)

@@ -46,6 +46,7 @@ class Box:
     Attributes:
         availability: `online`, `offline`, or None as long as nothing was said.
         last_told: when the daemon last said anything, by its own clock, seconds since the epoch.
+        behind_s: by how much its clock is behind ours; negative if it is ahead.
         boot: identifies the daemon's life, as its newest message told.
         started: when that daemon began, if `info` told.
     """
@@ -54,6 +55,7 @@ class Box:
     broker: str
     availability: str | None = None
     last_told: float | None = None
+    behind_s: float = 0.0
     boot: str | None = None
     started: float | None = None
     version: str | None = None

@@ -14,7 +14,7 @@ _REPLY_S = 5.0  # for any single answer of a broker
 async def follow(
     address: BrokerAddress,
     topic_filter: str,
-    on_message: Callable[[str, bytes], None],
+    on_message: Callable[[str, bytes, bool], None],
     on_connection: Callable[[str | None], None],
     retry_s: tuple[float, float] = _RETRY_S,
 ) -> None:
@@ -26,7 +26,7 @@ async def follow(
     Args:
         address: where the broker is, and who we are to it.
         topic_filter: what to subscribe to.
-        on_message: called with topic and payload.
+        on_message: called with topic, payload and whether the broker had kept it, so that it may be old.
         on_connection: called with None when the subscription stands, with the reason when there is no connection.
         retry_s: see `reconnect_for_ever`.
     """
@@ -40,7 +40,7 @@ async def follow(
 async def _listen(
     address: BrokerAddress,
     topic_filter: str,
-    on_message: Callable[[str, bytes], None],
+    on_message: Callable[[str, bytes, bool], None],
     on_connection: Callable[[str | None], None],
 ) -> None:
     # A random id: two viewers with the same one would throw each other out, again and again.
@@ -55,4 +55,5 @@ async def _listen(
         # Beside, for only who listens for messages notices a lost connection: waiting for SUBACK alone doesn't.
         tasks.create_task(subscribe(), name="subscribe")
         async for message in client.messages:
-            on_message(message.topic.value, message.payload if isinstance(message.payload, bytes) else b"")
+            payload = message.payload if isinstance(message.payload, bytes) else b""
+            on_message(message.topic.value, payload, message.retain)

@@ -6,7 +6,16 @@ only repeats what the words say.
 
 from rich.text import Text
 
-from cnnbo.cli.monitor.boxes import box_header, boxes_header, boxes_table, frozen, outages, silence, trouble_line
+from cnnbo.cli.monitor.boxes import (
+    box_header,
+    boxes_header,
+    boxes_table,
+    by_its_clock,
+    frozen,
+    outages,
+    silence,
+    trouble_line,
+)
 from cnnbo.cli.monitor.canvas import Screen, fitted
 from cnnbo.cli.monitor.devices import device_rows
 from cnnbo.cli.monitor.footer import footer, help_lines
@@ -51,7 +60,7 @@ def _everything(state: MonitorState, screen: Screen) -> list[Text]:
         box = state.boxes[key]
         still = frozen(box, state, screen)
         lines += [box_header(box, state, screen, "cnnbo watch   "), *trouble_line(box, state, screen), screen.rule()]
-        lines += [*device_rows(box, screen), screen.rule()]
+        lines += [*device_rows(box, by_its_clock(box, screen)), screen.rule()]
         lines += _all_studies(box, still)
     return lines if state.boxes else [*lines, *silence(state)]
 
@@ -114,7 +123,12 @@ def _box(
     state: MonitorState, box: Box, screen: Screen, view: View | None, title: str, is_marked: bool = False
 ) -> list[Text]:
     head = [box_header(box, state, screen, title, is_marked), *trouble_line(box, state, screen)]
-    return [*head, *(screen.rules() if title else []), *device_rows(box, screen, view), *screen.rules()]
+    return [
+        *head,
+        *(screen.rules() if title else []),
+        *device_rows(box, by_its_clock(box, screen), view),
+        *screen.rules(),
+    ]
 
 
 def _below(box: Box, view: View, screen: Screen, room: int) -> list[Text]:

@@ -76,8 +76,8 @@ class Monitor:
                     reader.cancel()
 
     async def _follow(self, name: str, address: BrokerAddress) -> None:
-        def take(topic: str, payload: bytes) -> None:
-            if line := self.state.apply(topic, payload, time.time(), name):
+        def take(topic: str, payload: bytes, is_retained: bool) -> None:
+            if line := self.state.apply(topic, payload, time.time(), name, is_retained):
                 self._lines.append(line)
             self._changed.set()
 
@@ -129,7 +129,7 @@ class Monitor:
             await self._settle()
             self._lines.clear()
             self.print_screen()
-            with caught_signals(self._end, self._wake):
+            with caught_signals(self._end):
                 while self._exit_status is None:
                     await self._has_changed_within(_TICK_S)
                     while self._lines:
@@ -139,7 +139,14 @@ class Monitor:
     async def draw(self) -> int:
         """Keep a screen up to date until `q` or a signal; returns the exit status and leaves the terminal as it was."""
         console = Console()
-        with caught_signals(self._end, self._wake), pressed_keys(self._press), Painter(console) as painter:
+        painter = Painter(console)
+
+        def suspend() -> None:
+            painter.suspend()
+            self._wake()
+
+        signals = caught_signals(self._end, SIGWINCH=self._wake, SIGTSTP=suspend)
+        with signals, pressed_keys(self._press), painter:
             async with self._listening():
                 while self._exit_status is None:
                     self._changed.clear()

@@ -15,6 +15,7 @@ from cnnbo.cli.monitor.objects import Device, Progress, Trial
 from cnnbo.cli.monitor.summary import Summary
 
 _DIGITS = 9  # of a trial's number; of thousands of them Python makes no number
+_UNDERWAY_S = 5.0  # a message may have been on its way for so long, with clocks that agree
 _ENVELOPE = ("schema", "ts", "boot", "seq")
 
 
@@ -39,7 +40,7 @@ class MonitorState:
         """Whether what is known of a box is how it is now: it is online, and so are we."""
         return box.availability == "online" and self.brokers.get(box.broker) is None
 
-    def apply(self, topic: str, payload: bytes, now: float, broker: str = "") -> str | None:
+    def apply(self, topic: str, payload: bytes, now: float, broker: str = "", is_retained: bool = False) -> str | None:
         """Take one message.
 
         Args:
@@ -47,6 +48,7 @@ class MonitorState:
             payload: as it came; empty clears the topic.
             now: seconds since the epoch, for messages that carry no time.
             broker: where it came from; nodes of two brokers are never confused.
+            is_retained: whether the broker had kept it; one that comes fresh tells what the box's clock says now.
 
         Returns:
             A line for people if something turned (a trial ended, a device was lost, …), else None. Never raises.
@@ -58,12 +60,16 @@ class MonitorState:
             case ["availability"]:
                 return self._availability(node, broker, payload)
             case ["info" | "device" | "study", *_] as levels:
-                body = _decoded(payload)
                 if not payload:
-                    self._seen.pop((broker, topic), None)
-                elif body is None or self._is_old(topic, broker, body):
+                    self._cleared((broker, node), topic, levels, now)
                     return None
-                return self._told(self._box(node, broker), levels, body, now)
+                body = _decoded(payload)
+                if body is None or self._is_old(topic, broker, body):
+                    return None
+                box = self._box(node, broker)
+                if not is_retained and (levels[0] == "device" or levels[-1] == "progress"):
+                    _compare_clocks(box, body, now)
+                return self._told(box, levels, body, now)
             case _:
                 return None
 
@@ -72,20 +78,24 @@ class MonitorState:
 
     def _availability(self, node: str, broker: str, payload: bytes) -> str | None:
         if payload not in (b"online", b"offline"):
-            if not payload:
-                self._forget_box((broker, node))
+            if not payload and (known := self.boxes.get((broker, node))) is not None:
+                known.availability = None
+                self._forget_if_empty(known)
             return None
         box = self._box(node, broker)
         before, box.availability = box.availability, payload.decode()
         return None if before == box.availability else f"{node} {box.availability}"
 
-    def _forget_box(self, key: BoxKey) -> None:
-        """Somebody took the box off the broker; what else it said goes with its own topics."""
-        box = self.boxes.get(key)
-        if box is not None and not box.devices and not box.studies:
-            del self.boxes[key]
-        elif box is not None:
-            box.availability = None
+    def _cleared(self, key: BoxKey, topic: str, levels: list[str], now: float) -> None:
+        """A topic was taken off the broker; a box of which nothing is left was, too."""
+        self._seen.pop((key[0], topic), None)
+        if (box := self.boxes.get(key)) is not None:
+            self._told(box, levels, None, now)
+            self._forget_if_empty(box)
+
+    def _forget_if_empty(self, box: Box) -> None:
+        if box.availability is None and not box.devices and not box.studies:
+            del self.boxes[box.key]
 
     def _is_old(self, topic: str, broker: str, body: Body) -> bool:
         """Whether this message, or a newer one of the same boot, was taken already; remembers it if not."""
@@ -166,6 +176,12 @@ class MonitorState:
     def to_json(self) -> dict[str, object]:
         """Everything as JSON data: the objects of the topics without their envelopes, trials inside of their study."""
         return {"boxes": [_box_json(self.boxes[key]) for key in sorted(self.boxes)]}
+
+
+def _compare_clocks(box: Box, body: Body, now: float) -> None:
+    """Learn how far a box's clock is behind ours: how old its figures are is told by its own."""
+    if (told := moment_of(body, "ts")) is not None:
+        box.behind_s = now - told if abs(now - told) > _UNDERWAY_S else 0.0
 
 
 def _take_progress(study: Study | None, trial_id: int, body: Body | None, told: float) -> None:

@@ -8,6 +8,7 @@ import sys
 import termios
 import tty
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -52,6 +53,12 @@ class Painter:
     def forget(self) -> None:
         """Draw everything anew the next time."""
         self._size = (0, 0)
+
+    def suspend(self) -> None:
+        """Leave the terminal to the shell that stopped us (Ctrl-Z), until it has us go on."""
+        self.__exit__(None, None, None)
+        os.kill(os.getpid(), signal.SIGSTOP)
+        self.__enter__()
 
     def draw(self, lines: Sequence[Text], size: tuple[int, int]) -> None:
         """Show lines, at most as many as there are rows, none wider than the screen.
@@ -114,14 +121,20 @@ def pressed_keys(on_key: Callable[[str], None]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def caught_signals(on_end: Callable[[int], None], on_resize: Callable[[], None]) -> Iterator[None]:
-    """Turn signals into an orderly end, so that no screen is left behind; hands over the exit status."""
+def caught_signals(on_end: Callable[[int], None], **others: Callable[[], None]) -> Iterator[None]:
+    """Turn signals into an orderly end, so that no screen is left behind.
+
+    Args:
+        on_end: called with the exit status.
+        others: what to do at other signals, by their names, like `SIGWINCH`.
+    """
     loop = asyncio.get_running_loop()
-    for number in _ENDS:
-        loop.add_signal_handler(number, on_end, 128 + number)
-    loop.add_signal_handler(signal.SIGWINCH, on_resize)
+    handlers: dict[int, Callable[[], None]] = {number: partial(on_end, 128 + number) for number in _ENDS}
+    handlers |= {signal.Signals[name]: handler for name, handler in others.items()}
+    for number, handler in handlers.items():
+        loop.add_signal_handler(number, handler)
     try:
         yield
     finally:
-        for number in (*_ENDS, signal.SIGWINCH):
+        for number in handlers:
             loop.remove_signal_handler(number)

@@ -24,9 +24,13 @@ from tests.unit.models.desk import random_part
 from typer.testing import CliRunner, Result
 
 from cnnbo.cli.app import app
+from cnnbo.cli.monitor.known import Box as MonitoredBox
+from cnnbo.cli.monitor.orders import Home, carry_out
+from cnnbo.cli.monitor.view import Order
 from cnnbo.daemon import client
 from cnnbo.daemon.mqtt import BrokerAddress, connected
 from cnnbo.daemon.mqtt_request import MAX_REQUEST_BYTES
+from cnnbo.daemon.remote import RemoteDaemon
 from cnnbo.daemon.studyfile import load_study
 from cnnbo.models.svhn.layout import FILES, write_part
 from cnnbo.scheduler.codec import encode_value
@@ -417,6 +421,17 @@ async def test_orders_from_afar(desk: Desk, afar: Afar, tmp_path: Path) -> None:
     assert await afar.said("archive", "digits") == "digits: archived\n"
     assert "a command is not taken over MQTT" in await afar.refused("submit", desk.box.write_study())
     assert await afar.said("limit", "none") == "all studies together: no limit but that of the settings\n"
+
+
+async def test_the_monitor_gives_orders_to_another_box(desk: Desk, tmp_path: Path) -> None:
+    """Whoever watches six boxes from a laptop wants to pause where they look."""
+    await desk.submit()
+    address = BrokerAddress.parse(desk.broker.url.replace("://", "://anna:hers@"))
+    box = MonitoredBox("tower", str(address))
+    order, daemon = Order(box.key, "pause", {"study": "parabola"}), RemoteDaemon(address, "tower", "cnnbo")
+    assert await carry_out(order, box, Home(tmp_path), daemon) == "parabola is paused."
+    assert (await desk.here("show", study="parabola"))["state"] == "paused"
+    assert "only a running study can be paused" in await carry_out(order, box, Home(tmp_path), daemon)
 
 
 async def test_a_box_that_is_away_is_told_with_the_age_of_what_it_said(desk: Desk, afar: Afar) -> None:

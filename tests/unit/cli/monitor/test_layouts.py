@@ -92,6 +92,16 @@ def test_a_box_that_says_nothing_is_said_to_be_silent(tower: Any) -> None:
     assert [" 31s  svhn #39 " in line for line in silent.splitlines() if "svhn #39" in line] == [True]
 
 
+@pytest.mark.parametrize("slow_s", [-600.0, 600.0])
+def test_a_box_with_a_wrong_clock_is_not_taken_for_silent(slow_s: float, tower: Any) -> None:
+    """Boxes without a time server are minutes off, and all of their times are by their own clock."""
+    fresh = picture(tower.state, tower.now)
+    tower.slow_s = slow_s
+    tower.device(0)
+    assert picture(tower.state, tower.now + slow_s).splitlines()[1:] == fresh.splitlines()[1:]
+    assert "tower: silent. Last values below" in picture(tower.state, tower.now + slow_s + 31)
+
+
 def test_a_box_without_a_running_study_may_be_silent_for_longer(tower: Any) -> None:
     """Idle devices are read every half minute only, so that nothing wakes them."""
     tower.study(state="finished")

@@ -6,15 +6,18 @@ from cnnbo.cli.monitor.known import Box
 from cnnbo.cli.monitor.logs import elsewhere, read_log
 from cnnbo.cli.monitor.orders import Home, carry_out
 from cnnbo.cli.monitor.view import Order
+from cnnbo.daemon.mqtt import BrokerAddress
+from cnnbo.daemon.remote import RemoteDaemon
 
 _ATTIC = Box("attic", "mqtt://attic:1883", boot="7f3a")
 
 
-async def test_another_machine_says_what_to_type_there(tmp_path: Path) -> None:
+async def test_an_order_that_reaches_nobody_says_so(tmp_path: Path) -> None:
     """A key that does nothing would have people believe that the study is paused."""
     order = Order(_ATTIC.key, "pause", {"study": "svhn"})
-    sentence = await carry_out(order, _ATTIC, Home(tmp_path), _ATTIC.broker, "cnnbo")
-    assert sentence == "attic is another machine and takes no orders from here. There: cnnbo pause svhn"
+    nowhere = RemoteDaemon(BrokerAddress.parse("mqtt://127.0.0.1:1"), "attic", "cnnbo")
+    sentence = await carry_out(order, _ATTIC, Home(tmp_path), nowhere)
+    assert sentence == "no connection to mqtt://127.0.0.1:1: Connection refused."
 
 
 async def test_logs_of_another_machine_are_found_there(tmp_path: Path) -> None:

@@ -108,6 +108,16 @@ async def test_a_broker_that_is_not_there_is_an_error_with_a_remedy(tmp_path: Pa
             await monitor.listen_once()
 
 
+async def test_what_a_broker_kept_is_as_old_as_it_says(url: str, tmp_path: Path) -> None:
+    """The mark of a kept message is all that tells an old figure from a fresh one of a slow clock."""
+    async with connected(BrokerAddress.parse(url).client("old")) as client:
+        await client.publish("cnnbo/v1/tower/device/GPU-0", b'{"ts": "2026-11-23T13:36:07Z"}', qos=1, retain=True)
+    monitor = Monitor([url], tmp_path)
+    await monitor.listen_once()
+    (box,) = monitor.state.boxes.values()
+    assert (list(box.devices), box.behind_s) == (["GPU-0"], 0.0)
+
+
 async def test_without_a_terminal_a_line_is_printed_for_each_turn(url: str) -> None:
     """`cnnbo watch > file` must be readable afterwards."""
     process = await _start(url)
@@ -150,6 +160,23 @@ async def test_a_terminal_is_left_as_it_was(url: str, ending: bytes | signal.Sig
 async def _assert_clean(terminal: Terminal) -> None:
     await terminal.until(b"\x1b[?1049l")
     assert terminal.output.rindex(b"\x1b[?25h") > terminal.output.rindex(b"\x1b[?25l")
+
+
+async def test_a_suspended_monitor_gives_the_terminal_back(url: str) -> None:
+    """Ctrl-Z leads to a shell that can be read, and `fg` to the whole screen."""
+    terminal = Terminal()
+    process = await _start(url, stdin=terminal.theirs, stdout=terminal.theirs)
+    await terminal.until(b"300/500 done")
+    terminal.output = b""
+    process.send_signal(signal.SIGTSTP)
+    await terminal.until(b"\x1b[?1049l")
+    assert b"300/500 done" not in terminal.output
+    await asyncio.to_thread(os.waitid, os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+    process.send_signal(signal.SIGCONT)
+    await terminal.until(b"300/500 done")
+    assert terminal.output.index(b"\x1b[?1049h") > terminal.output.index(b"\x1b[?1049l")
+    assert await _end(process, terminal, b"q") == 0
+    terminal.close()
 
 
 async def test_a_crash_leaves_a_clean_terminal_too(url: str) -> None:

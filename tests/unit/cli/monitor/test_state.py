@@ -118,6 +118,36 @@ def test_a_cleared_study_vanishes_in_any_order(tower: Any) -> None:
     assert _box(tower).studies == {}
 
 
+def test_a_box_that_was_taken_off_the_broker_is_forgotten(tower: Any) -> None:
+    """A box that was renamed or sold must not stay on the screen as a dead one, in whatever order its topics go."""
+    tower.raw("availability", b"")
+    for index in range(4):
+        tower.say(f"device/GPU-{index}", None)
+    for number in range(1, 42):
+        tower.say(f"study/svhn/trial/{number}", None)
+    assert len(tower.state.boxes) == 1
+    for topic in ("study/svhn", "study/svhn", "info"):
+        tower.say(topic, None)
+    assert tower.state.boxes == {}
+
+
+def test_late_progress_brings_nothing_back(tower: Any) -> None:
+    """Progress is sent without confirmation, and may come after the end of its trial or of its whole study."""
+    tower.progress(38)
+    assert 38 not in _box(tower).studies["svhn"].courses
+    tower.say("study/svhn", None)
+    tower.progress(39)
+    assert _box(tower).studies == {}
+
+
+def test_a_kept_message_says_nothing_of_the_clock(daemon: Any) -> None:
+    """What a broker kept for an hour is an hour old; what comes fresh from a slow clock isn't."""
+    body = json.dumps({"ts": "2026-11-23T13:36:07Z", "index": 0}).encode()
+    for is_retained, behind_s in ((True, 0.0), (False, 3600.0)):
+        daemon.state.apply("cnnbo/v1/tower/device/a", body, daemon.now, "mqtt://b", is_retained)
+        assert _box(daemon).behind_s == behind_s
+
+
 def test_progress_ends_with_its_trial(tower: Any) -> None:
     """A bar that stays at 62 % says that something runs."""
     tower.trial(39)
