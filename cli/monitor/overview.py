@@ -11,6 +11,7 @@ from cnnbo.cli.monitor.studies import (
     best_configuration,
     best_line,
     failure_lines,
+    has_course,
     study_header,
     trace_lines,
     usage_lines,
@@ -58,8 +59,7 @@ def overview(study: Study, box: Box, screen: Screen, view: View, room: int | Non
     ended = min(len(study.ended), _TRIALS)
     ended = ended if ended and rows.fit(ended + 1) else 0
     usage = rows.lines(usage_lines(study, screen))
-    has_trace = bool(trace_lines(study, screen, 2))
-    trace = _TRACE if has_trace and rows.fit(_TRACE + _AXIS) else 0
+    trace = _TRACE if has_course(study) and rows.fit(_TRACE + _AXIS) else 0
     trial = None if view.mark is None or view.mark.trial is None else study.trials.get(view.mark.trial)
     details = rows.lines([] if trial is None else trial_details(trial, study, box, screen))
     failures = rows.lines(failure_lines(study, screen))

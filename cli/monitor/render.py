@@ -100,7 +100,8 @@ def _boxes(state: MonitorState, marked: Box, view: View, screen: Screen, room: i
     for key in sorted(state.boxes):
         box = state.boxes[key]
         whole += _box(state, box, screen, view if box is marked else None, "", box is marked)
-        whole += [] if box is marked else _short_studies(box, frozen(box, state, screen))
+        # For the marked one too, whose study stands below: nothing moves when another box is marked.
+        whole += _short_studies(box, frozen(box, state, screen))
     if len(whole) + _STUDY_ROWS <= room:
         return [*whole[:-1], *screen.rules(marked.node)]
     count = max(1, min(len(state.boxes), room // 3))

@@ -145,15 +145,19 @@ def failure_lines(study: Study, screen: Screen) -> list[Text]:
     return lines
 
 
+def has_course(study: Study) -> bool:
+    """Whether there is a trace to draw: one point is no course, and failures alone have none."""
+    outcomes = [trial for trial in study.trials.values() if trial.state in ("complete", "failed")]
+    return len(outcomes) > 1 and any(trial.value is not None for trial in outcomes)
+
+
 def trace_lines(study: Study, screen: Screen, height: int) -> list[Text]:
-    """The best value seen over the trials, `height` rows and two for the axis; nothing before there is a course."""
+    """The best value seen over the trials, of a study that `has_course`: `height` rows, and two for the axis."""
     outcomes = [
         Outcome(trial.id, trial.value)
         for trial in sorted(study.trials.values(), key=lambda t: t.id)
         if trial.state in ("complete", "failed")
     ]
-    if len(outcomes) < 2:
-        return []  # one point is no course
     plot = draw_trace(
         outcomes,
         evaluations=study.summary.evaluations or outcomes[-1].trial,
