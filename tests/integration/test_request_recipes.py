@@ -50,30 +50,26 @@ def run(block: str, environment: dict[str, str]) -> str:
     return done.stdout
 
 
-def test_a_study_is_paused_and_the_answer_is_seen(box: Box, asked: dict[str, str]) -> None:
-    """An order that a script gives, and how it knows that it was carried out."""
+def test_the_box_is_limited_and_then_a_study_paused(box: Box, asked: dict[str, str]) -> None:
+    """Home automation says that prices peak, and running trials go on to their end; a script sees that it was heard."""
+    topics = ["-t", "cnnbo/v1/tower/device/+", "-t", "cnnbo/v1/tower/response/limit"]
+    heard = subprocess.Popen(["mosquitto_sub", "-q", "1", *topics], env=asked, text=True, stdout=subprocess.PIPE)
+    box.children.append(heard)
+    assert heard.stdout is not None
+    bodies = (json.loads(line) for line in heard.stdout)
+    next(bodies)  # the subscription stands
+    run(shell_block("request/limit"), asked)
+    answer = next(body for body in bodies if body["schema"] == "cnnbo.response/1")
+    assert (answer["status"], answer["data"]) == ("ok", {"limit": 0})
+    for pipe in box.folder.glob("fifo-*"):
+        pipe.write_text("go on")
+    idle: set[str] = set()
+    while idle != {"cpu-0", "cpu-1"}:
+        idle |= {body["uuid"] for body in [next(bodies)] if body["state"] == "idle" and body["reason"]}
+    shown = box.json("show", "svhn")
+    assert (shown["running"], shown["finished"], shown["state"]) == (0, 2, "running")
     answer = json.loads(run(shell_block("request/pause"), asked))
     assert faults(answer, schema_named("cnnbo.response/1")) == []
     assert faults(answer["data"], ASYNCAPI["components"]["schemas"]["StudyObject"]) == []
     assert (answer["transaction"], answer["status"], answer["data"]["state"]) == ("a1", "ok", "paused")
     assert box.json("show", "svhn")["state"] == "paused"
-
-
-def test_nothing_new_starts_while_the_limit_is_zero(box: Box, asked: dict[str, str]) -> None:
-    """Solar surplus ends, prices peak: home automation says so, and trials that run go on to their end."""
-    topics = ["-t", "cnnbo/v1/tower/device/+", "-t", "cnnbo/v1/tower/response/limit"]
-    with subprocess.Popen(["mosquitto_sub", "-q", "1", *topics], env=asked, text=True, stdout=subprocess.PIPE) as heard:
-        assert heard.stdout is not None
-        bodies = (json.loads(line) for line in heard.stdout)
-        next(bodies)  # the subscription stands
-        run(shell_block("request/limit"), asked)
-        answer = next(body for body in bodies if body["schema"] == "cnnbo.response/1")
-        assert (answer["status"], answer["data"]) == ("ok", {"limit": 0})
-        for pipe in box.folder.glob("fifo-*"):
-            pipe.write_text("go on")
-        idle: set[str] = set()
-        while idle != {"cpu-0", "cpu-1"}:
-            idle |= {body["uuid"] for body in [next(bodies)] if body["state"] == "idle" and body["reason"]}
-        heard.kill()
-    shown = box.json("show", "svhn")
-    assert (shown["running"], shown["finished"], shown["state"]) == (0, 2, "running")
