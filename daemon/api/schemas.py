@@ -55,10 +55,15 @@ def response_schema(answers: Sequence[Schema] = ()) -> Schema:
 
 def published() -> Mapping[str, Schema]:
     """Every schema that is published, by the name of its file."""
-    schemas = {_file_name(topic.schema): message_schema(topic) for topic in TOPICS}
-    schemas[_file_name(RESPONSE_SCHEMA)] = response_schema()
+    schemas = {file_name(topic.schema): message_schema(topic) for topic in TOPICS}
+    schemas[file_name(RESPONSE_SCHEMA)] = response_schema()
     schemas |= {f"request.{verb}.json": request_schema(verb) for verb in MQTT_REQUESTS}
     return {name: {"$schema": DIALECT, **schema} for name, schema in schemas.items()}
+
+
+def file_name(schema: str) -> str:
+    """The file below `docs/schemas` of a schema: `cnnbo.study-1.json` for `cnnbo.study/1`."""
+    return schema.replace("/", "-") + ".json"
 
 
 class _Untitled(GenerateJsonSchema):
@@ -66,10 +71,6 @@ class _Untitled(GenerateJsonSchema):
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
-
-
-def _file_name(schema: str) -> str:
-    return schema.replace("/", "-") + ".json"
 
 
 def _enveloped(schema: Schema, name: str) -> Schema:

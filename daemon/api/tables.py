@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from cnnbo.daemon.api.objects import EnvelopeKeys, ResponseObject
 from cnnbo.daemon.api.requests import MQTT_REQUESTS
-from cnnbo.daemon.api.schemas import Schema, schema_of
+from cnnbo.daemon.api.schemas import Schema, file_name, schema_of
 from cnnbo.daemon.api.topics import ANSWERS, RESPONSE_SCHEMA, TOPICS
 
 _SYMBOLS: Final = {"minimum": "≥", "maximum": "≤"}
@@ -23,9 +23,14 @@ def with_tables(page: str) -> str:
     if sorted(places) != sorted(tables):
         raise ValueError(f"the page has places for {sorted(places)}, and the tables are {sorted(tables)}")
     for name, table in tables.items():
-        place = re.compile(rf"(<!-- table {name} -->\n).*?(<!-- end -->)", re.DOTALL)
-        page = place.sub(lambda match, table=table: f"{match[1]}\n{table}\n{match[2]}", page)  # type: ignore[misc]
+        page = _with_table(page, f"<!-- table {name} -->\n", table)
     return page
+
+
+def _with_table(page: str, beginning: str, table: str) -> str:
+    before, _, rest = page.partition(beginning)
+    _, end, after = rest.partition("<!-- end -->")
+    return f"{before}{beginning}\n{table}\n{end}{after}"
 
 
 def _tables() -> Mapping[str, str]:
@@ -45,14 +50,14 @@ def _topics() -> str:
     for topic in TOPICS:
         address = re.sub(r"\{(\w+)\}", r"<\1>", topic.address)
         retained = "yes" if topic.is_retained else "no"
-        rows.append((f"`{address}`", f"[{topic.schema}]({_link(topic.schema)})", str(topic.qos), retained, topic.about))
+        rows.append((f"`{address}`", _link(topic.schema), str(topic.qos), retained, topic.about))
     rows.append(("`request/<verb>`", "[below](#requests)", "1", "never", "A question or an order, to the daemon."))
-    rows.append(("`response/<verb>`", f"[{RESPONSE_SCHEMA}]({_link(RESPONSE_SCHEMA)})", "1", "no", "Its answer."))
+    rows.append(("`response/<verb>`", _link(RESPONSE_SCHEMA), "1", "no", "Its answer."))
     return _table(("topic", "payload", "QoS", "retained", "what"), rows)
 
 
 def _link(schema: str) -> str:
-    return f"schemas/{schema.replace('/', '-')}.json"
+    return f"[{schema}](schemas/{file_name(schema)})"
 
 
 def _requests() -> str:
