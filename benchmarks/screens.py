@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console, Group
-from watching.recording import read_recording
+from streaming.recording import RECORDING, read
 
 from cnnbo.cli.monitor.canvas import Screen
 from cnnbo.cli.monitor.known import Box
@@ -22,6 +22,9 @@ from cnnbo.cli.monitor.view import Mark, Page, View, shown_box, shown_study
 
 DOCS = Path(__file__).parent.parent / "docs"
 """Where the pictures go."""
+
+BROKER = "mqtts://lab.example.org:8883"
+"""What the pictures call it."""
 
 app = typer.Typer(add_completion=False)
 
@@ -48,7 +51,7 @@ PICTURES = (
 
 @app.command()
 def main(
-    recording: Annotated[Path, typer.Argument(help="JSON lines with t, broker, topic and payload; .gz is read too.")],
+    recording: Annotated[Path, typer.Argument(help="A recording of `stream.py record`.")] = RECORDING,
     at: Annotated[
         float | None, typer.Option(help="Moment to draw, in seconds of the recording; default: its end.")
     ] = None,
@@ -66,11 +69,11 @@ def main(
 def state_at(recording: Path, at: float | None) -> MonitorState:
     """What a monitor knows at a moment of a recording; None = at its end."""
     state = MonitorState()
-    for message in read_recording(recording):
-        if at is not None and message.at > at:
+    state.brokers[BROKER] = None
+    for message in read(recording):
+        if at is not None and message.t > at:
             break
-        state.brokers[message.broker] = None
-        state.apply(message.topic, message.payload, message.at, message.broker)
+        state.apply(message.topic, message.payload.encode(), message.t, BROKER)
     return state
 
 

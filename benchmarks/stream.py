@@ -23,15 +23,12 @@ sys.path.append(str(Path(__file__).parent.parent))  # for the stand-in of NVIDIA
 
 from living.daemon import CNNBO, vitals
 from streaming.boxes import PLANS, SimulatedBox
-from streaming.recording import Recorded, read, write
+from streaming.recording import RECORDING, Recorded, read, write
 from streaming.replay import Clock, Terminal, publish
 from tests.nvml.driver import build_library
 
 from cnnbo.daemon.broker import EmbeddedBroker
 from cnnbo.daemon.mqtt import BrokerAddress, connected
-
-RECORDING = Path(__file__).parent / "data" / "three-boxes.jsonl.gz"
-"""What was recorded, with the daemons of that day."""
 
 ROWS = Path(__file__).parent / "rows" / "watch_replay.csv"
 """How late each count of finished trials appeared on the screen."""

@@ -24,7 +24,7 @@ from typing import Annotated
 import typer
 from living.daemon import CNNBO, vitals
 from rich.console import Console
-from watching.story import Story
+from streaming.story import Story
 
 from cnnbo.cli.monitor.canvas import Screen
 from cnnbo.cli.monitor.render import render

@@ -1,1 +1,1 @@
-"""Streams of MQTT messages: three boxes that publish them, files that keep them, and their replay."""
+"""Streams of MQTT messages: boxes that publish them, real and made up, files that keep them, and their replay."""

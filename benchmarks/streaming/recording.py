@@ -6,6 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+RECORDING = Path(__file__).parents[1] / "data" / "three-boxes.jsonl.gz"
+"""What was recorded of three boxes, with the daemons of that day."""
+
 
 @dataclass(frozen=True, slots=True)
 class Recorded:

@@ -13,7 +13,8 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from cnnbo.daemon.api.objects import EnvelopeKeys, ResponseObject
 from cnnbo.daemon.api.requests import MQTT_REQUESTS, Transaction
-from cnnbo.daemon.api.topics import RESPONSE_SCHEMA, TOPICS, Topic
+from cnnbo.daemon.api.topics import TOPICS, Topic
+from cnnbo.daemon.messages import RESPONSE_SCHEMA
 
 Schema = dict[str, Any]
 """A JSON Schema as JSON data."""

@@ -7,7 +7,8 @@ from typing import Any, Final
 from cnnbo.daemon.api.objects import EnvelopeKeys, ResponseObject
 from cnnbo.daemon.api.requests import MQTT_REQUESTS
 from cnnbo.daemon.api.schemas import Schema, file_name, schema_of
-from cnnbo.daemon.api.topics import ANSWERS, RESPONSE_SCHEMA, TOPICS
+from cnnbo.daemon.api.topics import ANSWERS, TOPICS
+from cnnbo.daemon.messages import RESPONSE_SCHEMA
 
 _SYMBOLS: Final = {"minimum": "≥", "maximum": "≤"}
 

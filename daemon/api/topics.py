@@ -11,8 +11,6 @@ from cnnbo.daemon.sinks.base import Delivery
 PREFIX: Final = "cnnbo/v1/{node}"
 """Where a box's topics begin; `cnnbo` is the setting `mqtt.base`."""
 
-RESPONSE_SCHEMA: Final = "cnnbo.response/1"
-
 
 @dataclass(frozen=True, slots=True)
 class Topic:
@@ -48,11 +46,11 @@ class Topic:
 TOPICS: Final = (
     Topic(
         "info", "info", messages.INFO_SCHEMA, objects.InfoObject, Delivery.STATE,
-        "The daemon behind the topics, at each start.",
+        "The daemon behind the topics, at each start and when `limit` changes.",
     ),
     Topic(
         "device", "device/{device}", messages.DEVICE_SCHEMA, objects.DeviceObject, Delivery.STATE,
-        "A device and what it is doing, when something changes.",
+        "A device and what it is doing, when something changes; else at its first reading after 10 s.",
     ),
     Topic(
         "study", "study/{study}", messages.STUDY_SCHEMA, objects.StudyObject, Delivery.STATE,

@@ -1,11 +1,14 @@
-"""Recorded streams: kept as they came, and moved in time for a replay."""
+"""Recorded streams: kept as they came, moved in time for a replay, and drawn as pictures."""
 
 import json
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+import screens
 from streaming.recording import Recorded, read, write
 from streaming.replay import Clock
+from streaming.story import Story
 
 BEGAN = datetime(2026, 11, 24, 12, 0, tzinfo=UTC).timestamp()
 
@@ -31,3 +34,14 @@ def test_times_are_moved_into_the_replay_and_run_faster() -> None:
     assert clock.recorded == BEGAN
     assert json.loads(clock.shifted(told(30.0, 30).payload))["ts"] == "2026-11-24T12:16:43.000Z"
     assert clock.shifted("online") == "online"
+
+
+def test_pictures_are_drawn_from_a_recording(tmp_path: Path) -> None:
+    """Pictures in documents that nobody can draw again grow old."""
+    story, now = Story("tower", 2), time.time()
+    messages = [*story.opening(now), *story.second(1, now)]
+    write(tmp_path / "a.gz", [Recorded(k, topic, body.decode(), True) for k, (topic, body) in enumerate(messages)])
+    state = screens.state_at(tmp_path / "a.gz", None)
+    drawn = [screens.draw(state, picture, "tower") for picture in screens.PICTURES]
+    assert all(picture.startswith("<svg") for picture in drawn)
+    assert "TRIAL" in drawn[3] and "KEYS" in drawn[4]
