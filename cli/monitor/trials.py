@@ -134,7 +134,8 @@ def ended_rows(study: Study, box: Box, screen: Screen, view: View, count: int) -
     values = [[short_value(trial.configuration.get(name)) for name in names] for trial in shown]
     columns = [
         Column("#  ", _RIGHT, 6),
-        Column("state", least=8),
+        # As wide as the longest that occurred: nothing moves when the mark walks down to it.
+        Column("state", least=max(8, *map(len, study.summary.failures), 0)),
         Column("value", _RIGHT, 6),
         Column("took", _RIGHT, 5),
         Column("dev", _RIGHT),
