@@ -61,12 +61,14 @@ class Painter:
         self.__enter__()
 
     def draw(self, lines: Sequence[Text], size: tuple[int, int]) -> None:
-        """Show lines, at most as many as there are rows, none wider than the screen.
+        """Show lines, at most as many as there are rows; what is wider than the terminal is cut.
 
         Args:
             lines: from the top.
-            size: columns and rows, for which they were made.
+            size: columns and rows of the terminal.
         """
+        for line in lines:
+            line.truncate(size[0])  # a line that wraps would push the others down
         out = []
         if size != self._size:
             self._size, self._drawn = size, []

@@ -36,6 +36,14 @@ def test_only_lines_that_changed_are_written() -> None:
         assert written.news() == "\x1b[2;1H\x1b[2K\x1b[3;1H\x1b[2K"
 
 
+def test_a_line_that_is_too_long_is_cut() -> None:
+    """In a terminal narrower than any screen is made for, a line that wraps would ruin all rows below."""
+    written = Written()
+    with Painter(Console(file=written, force_terminal=True, width=20, color_system=None)) as painter:
+        painter.draw([Text("x" * 60), Text("second")], _SIZE)
+        assert f"{'x' * 20}\x1b[2;1Hsecond" in written.news()
+
+
 def test_a_new_size_draws_everything_anew() -> None:
     """A terminal that is resized has moved its lines about."""
     written = Written()
