@@ -17,20 +17,20 @@ class Home:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._known: tuple[BoxKey, str | None] | None = None
+        self._known: dict[BoxKey, tuple[str | None, bool]] = {}  # the answer, by box and boot
 
     async def is_of(self, box: Box) -> bool:
         """Whether a box is this machine; told by the boot, for nodes of two machines may have the same name."""
-        if self._known == (box.key, box.boot):
-            return True
+        boot, is_here = self._known.get(box.key, (None, False))
+        if boot is not None and boot == box.boot:
+            return is_here
         try:
             facts = await client.request(self.folder, "status")
-        except CnnboError:  # it is away, or somebody else's
+        except CnnboError:  # it is away, or somebody else's; it may be back the next time
             return False
-        if facts["daemon"]["boot"] != box.boot:
-            return False
-        self._known = box.key, box.boot
-        return True
+        is_here = bool(facts["daemon"]["boot"] == box.boot)
+        self._known[box.key] = box.boot, is_here
+        return is_here
 
 
 async def carry_out(order: Order, box: Box, home: Home, elsewhere: RemoteDaemon) -> str:

@@ -197,7 +197,8 @@ class Monitor:
         marked = None if box is None else marked_trial(box, self.view)
         if self.view.page is not Page.LOG or box is None or marked is None:
             return
-        self.view = replace(self.view, log=await self._log(box, *marked))
+        log = await self._log(box, *marked)
+        self.view = replace(self.view, log=log)  # as it is now: keys may have been pressed meanwhile
 
     async def _log(self, box: Box, study: str, trial: int) -> LogTail:
         if not await self._home.is_of(box):
