@@ -73,7 +73,8 @@ def state_at(recording: Path, at: float | None) -> MonitorState:
     for message in read(recording):
         if at is not None and message.t > at:
             break
-        state.apply(message.topic, message.payload.encode(), message.t, BROKER)
+        # As if the broker had kept it: the seconds of a recording say nothing about the clocks of its boxes.
+        state.apply(message.topic, message.payload.encode(), message.t, BROKER, is_retained=True)
     return state
 
 

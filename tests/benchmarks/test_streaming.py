@@ -44,4 +44,5 @@ def test_pictures_are_drawn_from_a_recording(tmp_path: Path) -> None:
     state = screens.state_at(tmp_path / "a.gz", None)
     drawn = [screens.draw(state, picture, "tower") for picture in screens.PICTURES]
     assert all(picture.startswith("<svg") for picture in drawn)
+    assert "silent" not in drawn[0]
     assert "TRIAL" in drawn[3] and "KEYS" in drawn[4]
