@@ -2,19 +2,16 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Literal
 
 from rich.text import Text
 
-from cnnbo.cli.monitor.canvas import LEAST_WIDTH, Column, Row, Screen, counted, spread, table
+from cnnbo.cli.monitor.canvas import LEAST_WIDTH, RIGHT, Column, Row, Screen, counted, spread, table
 from cnnbo.cli.monitor.devices import device_states
 from cnnbo.cli.monitor.figures import duration
 from cnnbo.cli.monitor.known import Box, Study
 from cnnbo.cli.monitor.state import MonitorState
 from cnnbo.cli.monitor.studies import done, forecast
 from cnnbo.cli.monitor.view import told_studies
-
-_RIGHT: Literal["right"] = "right"
 
 
 def outages(state: MonitorState) -> list[Text]:
@@ -115,8 +112,8 @@ def boxes_table(state: MonitorState, screen: Screen, marked: Box, count: int) ->
         Column("box", least=8),
         Column("devices"),
         Column("study", rank=3),
-        Column("done", _RIGHT, rank=2),
-        Column("best", _RIGHT, rank=1),
+        Column("done", RIGHT, rank=2),
+        Column("best", RIGHT, rank=1),
         Column("end"),
     ]
     lines = table(columns, [Row(_cells(box, state, screen), box is marked) for box in shown], screen)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
-from typing import Literal
+from typing import Final, Literal
 
 from rich.cells import cell_len
 from rich.text import Text
@@ -149,6 +149,10 @@ def wrapped(words: Iterable[str], indent: int, screen: Screen, separator: str = 
         yield Text(" " * indent + line)
 
 
+RIGHT: Final = "right"
+"""The alignment of figures."""
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column of a table.
@@ -201,7 +205,7 @@ def _drawn(row: Row, columns: Sequence[Column], kept: Sequence[int], widths: Map
         cell = row.cells[k]
         pad = " " * (widths[k] - cell.cell_len)
         line.append("  " if place else "")
-        line.append_text(Text.assemble(pad, cell) if columns[k].align == "right" else Text.assemble(cell, pad))
+        line.append_text(Text.assemble(pad, cell) if columns[k].align == RIGHT else Text.assemble(cell, pad))
     if row.is_marked:
         line.stylize("reverse")
     return line

@@ -1,10 +1,8 @@
 """The rows of a box's devices: how they are, and what each is up to or why it is idle."""
 
-from typing import Literal
-
 from rich.text import Text
 
-from cnnbo.cli.monitor.canvas import Column, Row, Screen, table
+from cnnbo.cli.monitor.canvas import RIGHT, Column, Row, Screen, table
 from cnnbo.cli.monitor.figures import duration
 from cnnbo.cli.monitor.known import Box, sorted_devices
 from cnnbo.cli.monitor.objects import Device
@@ -21,7 +19,6 @@ STATES = {
 
 _STYLES = {"busy": "green", "foreign": "yellow", "drained": "yellow", "quarantined": "bold red"}
 _WIDE = 120  # columns from which there is room for when somebody came
-_RIGHT: Literal["right"] = "right"
 
 
 def device_states(box: Box) -> list[str]:
@@ -38,13 +35,13 @@ def device_rows(box: Box, screen: Screen, view: View | None = None) -> list[Text
         return [Text(f" No device known on {box.node}.", "yellow")]
     # What a device is up to is what people look for; it is cut last.
     columns = [
-        Column("dev", _RIGHT),
+        Column("dev", RIGHT),
         Column("name", rank=3),
         Column("util"),
-        Column("memory", _RIGHT, max(map(_memory_width, devices)), rank=1),
-        Column("temp", _RIGHT, 4 if any(d.temperature_c is not None for d in devices) else 0, rank=2),
-        Column("power", _RIGHT, 5, rank=4),
-        Column("age", _RIGHT),
+        Column("memory", RIGHT, max(map(_memory_width, devices)), rank=1),
+        Column("temp", RIGHT, 4, rank=2),
+        Column("power", RIGHT, 5, rank=4),
+        Column("age", RIGHT),
         Column("doing", most=36),
     ]
     mark = None if view is None or view.mark is None else view.mark.device

@@ -1,11 +1,10 @@
 """The trials of a study: those that run, with what they say of themselves, and the table of those that have ended."""
 
 from collections.abc import Iterable, Sequence
-from typing import Literal
 
 from rich.text import Text
 
-from cnnbo.cli.monitor.canvas import Column, Row, Screen, table, wrapped
+from cnnbo.cli.monitor.canvas import RIGHT, Column, Row, Screen, table, wrapped
 from cnnbo.cli.monitor.course import Course, Pace
 from cnnbo.cli.monitor.figures import duration, figure, initials, minutes, short_value
 from cnnbo.cli.monitor.known import Box, Study
@@ -14,8 +13,6 @@ from cnnbo.cli.monitor.view import View
 
 QUIET_S = 30.0
 """Running trials report about once a second; after so long without a word their figures are marked as old."""
-
-_RIGHT: Literal["right"] = "right"
 
 
 def device_label(uuid: str | None, box: Box) -> str:
@@ -34,15 +31,15 @@ def running_rows(study: Study, box: Box, screen: Screen, view: View) -> list[Tex
         return []
     spark = 8 if screen.is_narrow else 12
     columns = [
-        Column("#", _RIGHT, 4),
-        Column("dev", _RIGHT),
+        Column("#", RIGHT, 4),
+        Column("dev", RIGHT),
         Column("progress", least=12 if screen.is_narrow else 16),
-        Column(_metric_title(study, trials), _RIGHT, 7),
+        Column(_metric_title(study, trials), RIGHT, 7),
         Column("trend", least=spark, rank=2),
         Column("at", rank=4),
-        Column("rate", _RIGHT, 14, rank=3),
-        Column("took", _RIGHT, 5),
-        Column("left", _RIGHT, 5),
+        Column("rate", RIGHT, 14, rank=3),
+        Column("took", RIGHT, 5),
+        Column("left", RIGHT, 5),
     ]
     rows = [
         Row(_running_cells(trial, study, box, screen), view.mark is not None and view.mark.trial == trial.id)
@@ -133,12 +130,12 @@ def ended_rows(study: Study, box: Box, screen: Screen, view: View, count: int) -
     names = list(study.summary.space or dict.fromkeys(name for trial in shown for name in trial.configuration))
     values = [[short_value(trial.configuration.get(name)) for name in names] for trial in shown]
     columns = [
-        Column("#  ", _RIGHT, 6),
+        Column("#  ", RIGHT, 6),
         # As wide as the longest that occurred: nothing moves when the mark walks down to it.
         Column("state", least=max(8, *map(len, study.summary.failures), 0)),
-        Column("value", _RIGHT, 6),
-        Column("took", _RIGHT, 5),
-        Column("dev", _RIGHT),
+        Column("value", RIGHT, 6),
+        Column("took", RIGHT, 5),
+        Column("dev", RIGHT),
         Column("source", rank=1000),
     ]
     whole = [*columns, *_parameters(names)]
@@ -153,7 +150,7 @@ def ended_rows(study: Study, box: Box, screen: Screen, view: View, count: int) -
 
 
 def _parameters(titles: Sequence[str]) -> list[Column]:
-    return [Column(title, _RIGHT, rank=rank) for rank, title in enumerate(titles, start=1)]
+    return [Column(title, RIGHT, rank=rank) for rank, title in enumerate(titles, start=1)]
 
 
 def _window(ended: Sequence[Trial], best: int | None, marked: int | None, count: int) -> list[Trial]:
