@@ -55,6 +55,13 @@ def test_depth_and_length_end_where_the_sentence_says() -> None:
         read_fields(b"{ " + padding + b"}")
 
 
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999", "-1e999", "1" * 5000])
+def test_what_is_no_number_to_everybody_is_refused(number: str) -> None:
+    """Python reads more than JSON knows; it would come back in an answer that nobody else can read."""
+    with pytest.raises(RequestError, match="this is no JSON: "):
+        read_fields(f'{{"devices": {number}}}'.encode())
+
+
 @pytest.mark.parametrize("verb", ["delete", "retry", "logs", "devices", "trials", "run", "follow", "watch", "data"])
 def test_what_stays_on_the_box_says_what_to_type_there(verb: str) -> None:
     """Whoever looks for it over MQTT would look for the spelling."""
