@@ -38,9 +38,13 @@ class Box:
     objects: dict[str, dict[str, Any]] = field(default_factory=dict)
     is_online: bool = False
 
-    def bodies(self, kind: str) -> list[dict[str, Any]]:
-        """The objects of the topics `<kind>/<name>`, without their envelopes."""
-        return [_body(found) for topic, found in self.objects.items() if topic.split("/")[:-1] == kind.split("/")]
+    def bodies(self, kind: str, identity: str) -> list[dict[str, Any]]:
+        """The objects of the topics `<kind>/<name>`, without their envelopes; they name themselves by a key."""
+        return [
+            _body(found)
+            for topic, found in self.objects.items()
+            if topic.rpartition("/")[0] == kind and topic.rpartition("/")[2] == str(found.get(identity))
+        ]
 
     @property
     def info(self) -> dict[str, Any]:
@@ -101,8 +105,10 @@ class RemoteDaemon:
             "daemon": daemon if box.is_online else None,
             "mqtt": str(self._address),
             "limit": info.get("limit"),
-            "devices": sorted(box.bodies("device"), key=lambda device: (device.get("index") or 0, str(device["uuid"]))),
-            "studies": sorted(box.bodies("study"), key=lambda study: str(study.get("started"))),
+            "devices": sorted(
+                box.bodies("device", "uuid"), key=lambda device: (device.get("index") or 0, str(device["uuid"]))
+            ),
+            "studies": sorted(box.bodies("study", "name"), key=lambda study: str(study.get("started"))),
         }
 
     def show(self, name: str) -> dict[str, Any]:
@@ -112,14 +118,14 @@ class RemoteDaemon:
             RequestError: the broker can't be reached, or carries no such box or study.
         """
         box = self._read(*_STUDY_TOPICS, f"study/{name}/trial/+")
-        study = box.objects.get(f"study/{name}")
-        if study is None:
-            known = ", ".join(str(study["name"]) for study in box.bodies("study")) or "none"
+        studies = {study["name"]: study for study in box.bodies("study", "name")}
+        if name not in studies:
+            known = ", ".join(studies) or "none"
             raise RequestError(
                 f"there is no study {name!r} on {box.node}; the studies are: {known} (archived ones stay on the box)."
             )
-        trials = box.bodies(f"study/{name}/trial")
-        return _body(study) | {"trials": sorted(trials, key=lambda trial: int(trial["id"]))}
+        trials = box.bodies(f"study/{name}/trial", "id")
+        return studies[name] | {"trials": sorted(trials, key=lambda trial: int(trial["id"]))}
 
     def ask(self, verb: str, **args: object) -> Any:
         """`request` for callers without an event loop."""

@@ -3,11 +3,14 @@
 import asyncio
 import contextlib
 import json
+import os
+import signal
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import aiomqtt
 import pytest
 from tests.mosquitto import Mosquitto
 from tests.unit.daemon.test_shell import DEVICES, Ears, scene
@@ -24,6 +27,7 @@ from cnnbo.daemon.shell import Shell
 from cnnbo.daemon.tasks import end_tasks
 
 PATIENCE_S = 30
+PREFIX = "cnnbo/v1/tower"
 
 
 def handler_of(shell: Shell) -> Handler:
@@ -77,44 +81,77 @@ async def resting_shell(state: Path) -> AsyncIterator[Shell]:
     await journal.close()
 
 
-@pytest.mark.mosquitto
-async def test_a_flood_is_told_to_wait(tmp_path: Path) -> None:
-    """So many requests are taken in as can be worked on soon; each of the others hears that it was too many."""
+class Script:
+    """Somebody at the broker who asks the box."""
+
+    def __init__(self, client: aiomqtt.Client) -> None:
+        self._client = client
+
+    async def say(self, verb: str, body: dict[str, object]) -> None:
+        await self._client.publish(f"{PREFIX}/request/{verb}", json.dumps(body), qos=1)
+
+    async def hear(self, verb: str) -> dict[str, Any]:
+        """The next response to a verb."""
+        async with asyncio.timeout(PATIENCE_S):
+            async for message in self._client.messages:
+                if message.topic.matches(f"{PREFIX}/response/{verb}"):
+                    assert isinstance(message.payload, bytes)
+                    return dict(json.loads(message.payload))
+        raise AssertionError("the broker hung up")
+
+    async def wait_for_door(self) -> None:
+        """Ask until there is an answer: before the door has subscribed, nobody takes a message."""
+        answered = asyncio.ensure_future(self.hear("ping"))
+        while not answered.done():
+            await self.say("ping", {})
+            await asyncio.wait((answered,), timeout=0.05)
+        answered.result()
+
+
+@pytest.fixture
+async def broker(tmp_path: Path) -> AsyncIterator[Mosquitto]:
     broker = Mosquitto(tmp_path)
     await broker.start()
-    flood = WORKERS + WAITING_LIMIT + 20
-    async with resting_shell(tmp_path) as shell, contextlib.AsyncExitStack() as stack:
-        door = MqttDoor(
-            broker.url, "cnnbo/v1/tower", identifier="door", boot="b", handler=handler_of(shell), retry_s=(0.01, 0.1)
-        )
-        tasks = [asyncio.create_task(door.run())]
-        client = await stack.enter_async_context(
-            connected(BrokerAddress.parse(broker.url).client("flood", queue_limit=0))
-        )
-        await client.subscribe("cnnbo/v1/tower/response/+", qos=1)
-
-        async def hear(verb: str = "limit") -> dict[str, Any]:
-            async with asyncio.timeout(PATIENCE_S):
-                async for message in client.messages:
-                    if message.topic.matches(f"cnnbo/v1/tower/response/{verb}"):
-                        assert isinstance(message.payload, bytes)
-                        return dict(json.loads(message.payload))
-            raise AssertionError("the broker hung up")
-
-        async def say(verb: str, body: dict[str, object]) -> None:
-            await client.publish(f"cnnbo/v1/tower/request/{verb}", json.dumps(body), qos=1)
-
-        answered = asyncio.ensure_future(hear("ping"))
-        while not answered.done():  # before the door has subscribed, nobody takes a message
-            await say("ping", {})
-            await asyncio.wait((answered,), timeout=0.05)
-        for number in range(flood):
-            await say("limit", {"transaction": number, "devices": number})
-        refused = [await hear() for _ in range(20)]
-        assert {body["transaction"] for body in refused} == set(range(WORKERS + WAITING_LIMIT, flood))
-        assert all("too many requests: 64 are waiting already" in body["error"] for body in refused)
-        tasks.append(asyncio.create_task(shell.run([])))
-        carried_out = [await hear() for _ in range(WORKERS + WAITING_LIMIT)]
-        assert {body["data"]["limit"] for body in carried_out} == set(range(WORKERS + WAITING_LIMIT))
-        await end_tasks(tasks)
+    yield broker
     await broker.stop()
+
+
+@contextlib.asynccontextmanager
+async def open_door(broker: Mosquitto, shell: Shell) -> AsyncIterator[tuple[Script, "asyncio.Task[None]"]]:
+    """A door of a shell, and somebody before it."""
+    door = MqttDoor(broker.url, PREFIX, identifier="door", boot="b", handler=handler_of(shell), retry_s=(0.01, 0.1))
+    task = asyncio.create_task(door.run())
+    async with connected(BrokerAddress.parse(broker.url).client("script", queue_limit=0)) as client:
+        await client.subscribe(f"{PREFIX}/response/+", qos=1)
+        script = Script(client)
+        await script.wait_for_door()
+        yield script, task
+        await end_tasks([task])
+
+
+@pytest.mark.mosquitto
+async def test_a_flood_is_told_to_wait(tmp_path: Path, broker: Mosquitto) -> None:
+    """So many requests are taken in as can be worked on soon; each of the others hears that it was too many."""
+    taken, flood = WORKERS + WAITING_LIMIT, WORKERS + WAITING_LIMIT + 20
+    async with resting_shell(tmp_path) as shell, open_door(broker, shell) as (script, _):
+        for number in range(flood):
+            await script.say("limit", {"transaction": number, "devices": number})
+        refused = [await script.hear("limit") for _ in range(taken, flood)]
+        assert {body["transaction"] for body in refused} == set(range(taken, flood))
+        assert all("too many requests: 64 are waiting already" in body["error"] for body in refused)
+        running = asyncio.create_task(shell.run([]))
+        carried_out = [await script.hear("limit") for _ in range(taken)]
+        assert {body["data"]["limit"] for body in carried_out} == set(range(taken))
+        await end_tasks([running])
+
+
+@pytest.mark.mosquitto
+async def test_a_stop_waits_neither_for_a_broker_that_hangs_nor_for_orders(tmp_path: Path, broker: Mosquitto) -> None:
+    """A daemon that is told to stop stops, or systemd kills it with its trials."""
+    async with resting_shell(tmp_path) as shell, open_door(broker, shell) as (script, door):
+        await script.say("limit", {"devices": 1})
+        os.kill(broker.pid, signal.SIGSTOP)
+        door.cancel()
+        done, _ = await asyncio.wait((door,), timeout=PATIENCE_S)
+        os.kill(broker.pid, signal.SIGCONT)
+        assert door in done and door.cancelled()
