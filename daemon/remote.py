@@ -20,7 +20,7 @@ from cnnbo.scheduler.errors import RequestError
 
 T = TypeVar("T")
 
-_QUIET_S = 0.3  # without a message for this long, all retained topics have arrived
+_QUIET_S = 0.3  # without a retained message for this long, all of them have arrived
 _READ_S = 30.0  # for all of them
 _ANSWER_S = 10.0
 _SUBMIT_S = 120.0  # before it answers, the daemon looks through the data
@@ -173,19 +173,22 @@ class RemoteDaemon:
         return self._box(await self._settled(client))
 
     async def _settled(self, client: aiomqtt.Client) -> dict[str, bytes]:
-        """What comes until nothing more does, by topic.
+        """What comes until no retained message does any more, by topic; news of the moment don't prolong it.
 
         Raises:
             RequestError: there is no end to it.
         """
         messages: dict[str, bytes] = {}
         deadline = time.monotonic() + _READ_S
+        quiet = time.monotonic() + _QUIET_S
         while time.monotonic() < deadline:
             try:
-                async with asyncio.timeout(_QUIET_S):
+                async with asyncio.timeout(max(0.0, quiet - time.monotonic())):
                     message = await anext(client.messages)
             except TimeoutError:
                 return messages
+            if message.retain:
+                quiet = time.monotonic() + _QUIET_S
             if isinstance(message.payload, bytes):
                 messages[message.topic.value] = message.payload
         raise RequestError(f"{self._address} was still sending after {_READ_S:.0f} s; try again, or ask on the box.")

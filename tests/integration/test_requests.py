@@ -32,6 +32,7 @@ from cnnbo.daemon.mqtt import BrokerAddress, connected
 from cnnbo.daemon.mqtt_request import MAX_REQUEST_BYTES
 from cnnbo.daemon.remote import RemoteDaemon
 from cnnbo.daemon.studyfile import load_study
+from cnnbo.daemon.tasks import end_tasks
 from cnnbo.models.svhn.layout import FILES, write_part
 from cnnbo.scheduler.codec import encode_value
 from cnnbo.scheduler.errors import CnnboError
@@ -115,6 +116,11 @@ class Asker:
     async def leave(self, topic: str, payload: bytes) -> None:
         """Leave something on a topic of the box."""
         await self._connection.publish(f"{PREFIX}/{topic}", payload, qos=1, retain=True)
+
+    async def chatter(self) -> None:
+        """Tell without end; the broker's acknowledgements give the pace."""
+        while True:
+            await self._connection.publish(f"{PREFIX}/device/chatter", b"{}", qos=1)
 
     async def told(self, topic: str, text: str) -> None:
         """Wait until a topic of the box holds a text."""
@@ -418,6 +424,14 @@ async def test_what_is_read_from_afar_is_what_the_box_says(desk: Desk, afar: Afa
     assert (await afar.said("best", "parabola", "--format", "flags")).startswith("--x=")
     assert "the studies are: parabola" in await afar.refused("show", "x")
     assert "the boxes are: tower" in await afar.refused("status", "--node", "attic")
+
+
+async def test_reading_ends_though_the_box_tells_news_all_the_time(desk: Desk, afar: Afar) -> None:
+    """Eight busy devices are never quiet; what they were told before is what was asked for."""
+    async with asker(desk) as anna:
+        chatter = asyncio.create_task(anna.chatter())
+        assert "2 devices, 0 trials running" in await afar.said("status")
+        await end_tasks([chatter])
 
 
 async def test_orders_from_afar(desk: Desk, afar: Afar, tmp_path: Path) -> None:
