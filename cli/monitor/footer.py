@@ -1,4 +1,6 @@
-"""The last row of the screen: the keys, a question, or what came of an order; and the page of all keys."""
+"""The last rows of the screen: the keys, a question, or what came of an order; and the page of all keys."""
+
+from collections.abc import Iterable
 
 from rich.text import Text
 
@@ -9,13 +11,17 @@ from cnnbo.cli.monitor.known import Box
 from cnnbo.cli.monitor.view import Page, View, marked_trial, shown_study
 
 
-def footer(view: View, box: Box | None, count: int, screen: Screen) -> Text:
-    """One line; `count` is how many boxes there are."""
+def footer(view: View, box: Box | None, count: int, screen: Screen) -> list[Text]:
+    """The keys on one line, or a sentence on as many as it takes; `count` is how many boxes there are."""
     if view.question is not None:
-        return Text.assemble(" ", (view.question.text, "bold"), "   y yes  n no")
+        return _sentence([*view.question.text.split(), "  y yes", " n no"], screen)
     if view.note:
-        return Text(f" {view.note}", "bold")
-    return Text(" " + fitting(_keys(view, box, count, screen), screen.width - 1), "dim")
+        return _sentence(view.note.split(), screen)
+    return [Text(" " + fitting(_keys(view, box, count, screen), screen.width - 1), "dim")]
+
+
+def _sentence(words: Iterable[str], screen: Screen) -> list[Text]:
+    return [Text(line.plain, "bold") for line in wrapped(words, 1, screen, " ")]
 
 
 def _keys(view: View, box: Box | None, count: int, screen: Screen) -> list[str]:

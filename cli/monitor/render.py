@@ -46,7 +46,7 @@ def render(state: MonitorState, screen: Screen, view: View | None = None) -> lis
     if screen.height is None:
         return [fitted(line, screen) for line in _everything(state, screen)]
     box = shown_box(state, view)
-    last = [*screen.rules(), footer(view, box, len(state.boxes), screen)]
+    last = [*screen.rules(), *footer(view, box, len(state.boxes), screen)]
     room = max(0, screen.height - len(last))
     lines = _page(state, box, view, screen, room)[:room]
     lines += [Text("")] * (room - len(lines))  # the keys stay where they are

@@ -76,6 +76,14 @@ def test_a_page(name: str, tower: Any) -> None:
     compare(f"page_{name}", picture(tower.state, tower.now, 80, 40, view=_VIEWS[name]))
 
 
+def test_a_long_refusal_is_shown_to_its_end(tower: Any) -> None:
+    """What is to be done stands at the end of such sentences."""
+    note = "attic takes no orders over MQTT; set mqtt.requests = true there and restart its daemon. " * 2
+    lines = picture(tower.state, tower.now, 80, 24, view=View(note=note)).splitlines()
+    assert len(lines) == 24
+    assert " ".join(lines[-3:]).split() == note.split()
+
+
 def test_the_keys_without_unicode(tower: Any) -> None:
     """A terminal without arrows has arrow keys all the same."""
     view = replace(_MARKED, page=Page.HELP)
