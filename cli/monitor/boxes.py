@@ -96,11 +96,10 @@ def trouble_line(box: Box, state: MonitorState, screen: Screen) -> list[Text]:
     trouble = _trouble(box, state, screen)
     if trouble is None:
         return []
-    word = f"{trouble} (last will)" if trouble == "offline" else trouble
     age, age_s = "", _age_s(box, screen)
     if age_s is not None:
         age = f" Last values below, from {screen.clock(screen.now - age_s)}, {duration(age_s)} old."
-    return [Text(f" {box.node}: {word}.{age}", "bold red")]
+    return [Text(f" {box.node}: {trouble}.{age}", "bold red")]
 
 
 def boxes_table(state: MonitorState, screen: Screen, marked: Box, count: int) -> list[Text]:
