@@ -4,7 +4,7 @@ _NAMES = {
     b"\t": "tab",
     b"\r": "enter",
     b"\n": "enter",
-    b"\x0c": "redraw",  # Ctrl-L
+    b"\x0c": "redraw",
     b"\x1b[A": "up",
     b"\x1bOA": "up",
     b"\x1b[B": "down",
@@ -25,6 +25,7 @@ HELP = (
     ("l", "the log of the marked trial, as it grows"),
     ("p", "pause the study, or go on with it; running trials go on to their end"),
     ("d", "drain the marked device, so that no more trials start there, or use it again"),
+    ("Ctrl-L", "draw everything anew, after something else wrote to the terminal"),
     ("?", "this page"),
     ("q, Ctrl-C", "end; the daemon goes on"),
 )

@@ -145,8 +145,15 @@ class Monitor:
             painter.suspend()
             self._wake()
 
+        def pressed(key: str) -> None:
+            if key == "redraw":
+                painter.forget()
+                self._wake()
+            else:
+                self._press(key)
+
         signals = caught_signals(self._end, SIGWINCH=self._wake, SIGTSTP=suspend)
-        with signals, pressed_keys(self._press), painter:
+        with signals, pressed_keys(pressed), painter:
             async with self._listening():
                 while self._exit_status is None:
                     self._changed.clear()

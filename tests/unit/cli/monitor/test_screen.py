@@ -197,7 +197,13 @@ async def test_keys_are_answered(url: str) -> None:
     terminal = Terminal()
     process = await _start(url, stdin=terminal.theirs, stdout=terminal.theirs)
     await terminal.until(b"300/500 done")
-    for key, answer in ((b"?", b"KEYS"), (b"\x1b", b"300/500 done"), (b"\x1b[B", "▸".encode()), (b"\r", b"TRIAL")):
+    for key, answer in (
+        (b"?", b"KEYS"),
+        (b"\x1b", b"300/500 done"),
+        (b"\x0c", b"300/500 done"),
+        (b"\x1b[B", "▸".encode()),
+        (b"\r", b"TRIAL"),
+    ):
         terminal.output = b""
         os.write(terminal.ours, key)
         await terminal.until(answer)
