@@ -360,6 +360,9 @@ class Journal:
 
     def _open_file(self) -> list[StoredStudy]:
         with _readable(self._path):
+            # It holds callers' environments, and SQLite gives the files beside it the same mode.
+            with suppress(OSError):  # what is wrong with the place, SQLite says
+                self._path.touch(mode=0o600)
             self._connection = _connect(self._path)
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
@@ -369,7 +372,6 @@ class Journal:
             _check_format(self._connection, self._path)
             self._db.executescript(_DEVICE_SCHEMA + OUTBOX_SCHEMA)
             self._db.execute(_END_ACTIVITIES)
-            self._path.chmod(0o600)  # it holds callers' environments
             self._restore_reserve()
             return _read_studies(self._connection)
 

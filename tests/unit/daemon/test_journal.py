@@ -352,8 +352,9 @@ async def test_a_transaction_that_failed_leaves_no_gap(journal: Journal, tmp_pat
 
 
 async def test_only_the_owner_can_read_a_journal(journal: Journal, tmp_path: Path) -> None:
-    """It holds the environment of whoever submitted, secrets included."""
-    assert (tmp_path / JOURNAL_NAME).stat().st_mode & 0o077 == 0
+    """It holds the environment of whoever submitted, secrets included; and so do the files beside it."""
+    for ending in ("", "-wal", "-shm"):
+        assert (tmp_path / f"{JOURNAL_NAME}{ending}").stat().st_mode & 0o077 == 0
 
 
 async def test_what_was_said_of_devices_comes_back_and_is_never_changed(journal: Journal, tmp_path: Path) -> None:
