@@ -1,11 +1,15 @@
 """Who uses the devices beside us: what the driver lists, looked up in /proc, judged by `scheduler.occupancy`."""
 
 import os
-from collections.abc import Collection, Iterable, Mapping
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from cnnbo.daemon.devices.base import Device, DeviceKind, DeviceProcess, Sample
 from cnnbo.daemon.processes import command_line, descendants, owner
 from cnnbo.scheduler.occupancy import DeviceUser, Stranger, find_stranger
+
+LINGER_S = 5.0
+"""So long after a trial of ours the driver may still be giving back its memory, in seconds."""
 
 
 class Strangers:
@@ -13,12 +17,14 @@ class Strangers:
 
     Args:
         idle_mib: so much memory may be in use on an idle device, in MiB.
+        clock: seconds, monotonic.
     """
 
-    def __init__(self, idle_mib: float) -> None:
+    def __init__(self, idle_mib: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._idle_mib = idle_mib
+        self._clock = clock
         self._ours: frozenset[int] = frozenset()
-        self._heavy: frozenset[str] = frozenset()
+        self._busy_at: dict[str, float] = {}
 
     def look(self) -> None:
         """Remember which processes are ours; call it before the devices are read.
@@ -34,29 +40,26 @@ class Strangers:
 
         A CPU slot is never somebody else's: its memory is that of the whole box, which everybody uses.
 
-        Memory that nobody explains counts from the second reading in a row: a trial's last pages go after it.
+        Memory that nobody explains counts, but for `LINGER_S` after a trial of ours: its last pages go after it.
 
         Args:
             devices: those to look at.
             samples: a reading of each device, made after `look`.
             busy: devices with a trial of ours.
         """
+        now = self._clock()
+        self._busy_at |= dict.fromkeys(busy, now)
+        self._busy_at = {uuid: at for uuid, at in self._busy_at.items() if now - at < LINGER_S}
         ours = self._ours | set(descendants(os.getpid()))
         found: dict[str, Stranger] = {}
-        heavy = set()
         for device in devices:
             if device.kind is DeviceKind.CPU:
                 continue
-            uuid, sample = device.uuid, samples[device.uuid]
+            sample = samples[device.uuid]
+            unnamed_mib = None if device.uuid in self._busy_at else sample.memory_used_mib
             users = [_user(process, ours) for process in sample.processes]
-            unnamed = None if uuid in busy else sample.memory_used_mib
-            stranger = find_stranger(users, None, self._idle_mib)
-            if stranger is None and (stranger := find_stranger(users, unnamed, self._idle_mib)):
-                heavy.add(uuid)
-                stranger = stranger if uuid in self._heavy else None
-            if stranger is not None:
-                found[uuid] = stranger
-        self._heavy = frozenset(heavy)
+            if (stranger := find_stranger(users, unnamed_mib, self._idle_mib)) is not None:
+                found[device.uuid] = stranger
         return found
 
 

@@ -53,14 +53,26 @@ def test_a_trial_that_ends_meanwhile_does_not_pass_for_a_stranger(child: int) ->
     assert strangers.find([GPU], on_device(child), set()) == {}
 
 
-def test_memory_that_nobody_explains_counts_from_the_second_reading() -> None:
-    """The last pages of a trial go after it; a job the driver doesn't name stays."""
+def test_memory_that_nobody_explains_is_somebodys() -> None:
+    """In a container the driver names nobody."""
     strangers = Strangers(1024.0)
     seen = []
-    for memory_mib in (5000.0, 5000.0, 300.0, 5000.0):
+    for memory_mib in (5000.0, 300.0, 5000.0):
         strangers.look()
         seen.append("GPU-a" in strangers.find([GPU], on_device(memory_mib=memory_mib), set()))
-    assert seen == [False, True, False, False]
+    assert seen == [True, False, True]
+
+
+def test_the_last_memory_of_our_own_trial_goes_after_it() -> None:
+    """However often the device is looked at meanwhile: other trials that end have all devices read."""
+    now = 100.0
+    strangers = Strangers(1024.0, lambda: now)
+    seen = []
+    for at, busy in ((100.0, {"GPU-a"}), (100.1, set()), (100.2, set()), (104.9, set()), (105.1, set())):
+        now = at
+        strangers.look()
+        seen.append("GPU-a" in strangers.find([GPU], on_device(memory_mib=5000.0), busy))
+    assert seen == [False, False, False, False, True]
 
 
 def test_memory_of_our_own_trial_is_explained() -> None:
