@@ -152,7 +152,7 @@ def study_object(study: Study, now: float) -> "StudyObject":
         "started": rfc3339(study.created_at),
         "ended": rfc3339(study.ended_at),
         "spent_s": busy_seconds(study, now),
-        "spent_wall_clock_s": study.wall_clock_s,
+        "spent_wall_clock_s": None if spec.budget.wall_clock_s is None else study.wall_clock_s,
         "budget_wall_clock_s": spec.budget.wall_clock_s,
         "budget_cost": spec.budget.cost,
         "budget_energy_kwh": spec.budget.energy_kwh,

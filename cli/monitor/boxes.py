@@ -7,7 +7,7 @@ from rich.text import Text
 
 from cnnbo.cli.monitor.canvas import LEAST_WIDTH, RIGHT, Column, Row, Screen, counted, spread, table
 from cnnbo.cli.monitor.devices import device_states
-from cnnbo.cli.monitor.figures import duration
+from cnnbo.cli.monitor.figures import duration, figure
 from cnnbo.cli.monitor.known import Box, Study
 from cnnbo.cli.monitor.state import MonitorState
 from cnnbo.cli.monitor.studies import done, forecast
@@ -129,7 +129,7 @@ def _cells(box: Box, state: MonitorState, screen: Screen) -> list[Text]:
         _devices(box),
         Text("none" if study is None else study.name),
         Text("" if study is None else done(study)),
-        Text("" if best is None else f"{best.value:.4g}", "green"),
+        Text("" if best is None else figure(best.value), "green"),
         _end(box, study, state, screen),
     ]
 

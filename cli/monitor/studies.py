@@ -56,7 +56,7 @@ def _end(study: Study) -> tuple[float, str] | None:
         return None  # before the first trial has finished, a budget is no more than an upper limit
     ends = [(summary.told + summary.eta_s, "")]
     for name, usage, spent_s in (
-        ("time", summary.wall_clock_s, summary.wall_clock_s.spent if summary.wall_clock_s else None),
+        ("time", summary.time_s, summary.time_s.spent if summary.time_s else None),
         ("cost", summary.cost, summary.spent_s),
         ("energy", summary.energy_kwh, summary.spent_s),
     ):
@@ -96,8 +96,8 @@ def usage_lines(study: Study, screen: Screen) -> list[Text]:
     words = []
     if summary.evaluations:
         words.append(f"trials {_share(summary.finished / summary.evaluations, screen)}")
-    if summary.wall_clock_s is not None:
-        words.append(f"time {_used(summary.wall_clock_s, rough, '', screen)}")
+    if summary.time_s is not None:
+        words.append(f"time {_used(summary.time_s, rough, '', screen)}")
     elif summary.spent_s is not None:
         words.append(f"time {rough(summary.spent_s)}")
     if summary.energy_kwh is not None:
@@ -125,7 +125,7 @@ def _used(usage: Usage, write: Callable[[float], str], unit: str, screen: Screen
 
 def _busy_share(study: Study, screen: Screen) -> float | None:
     """Share of the study's time in which the devices it has used had a trial of it; None where it can't be told."""
-    usage, now = study.summary.wall_clock_s, study.summary.told
+    usage, now = study.summary.time_s, study.summary.told
     attempts = [attempt for trial in study.trials.values() for attempt in trial.attempts if attempt.started is not None]
     devices = {attempt.device for attempt in attempts}
     if usage is None or usage.spent <= 0 or not devices:

@@ -41,7 +41,8 @@ class Summary:
 
     Attributes:
         failures: how many trials failed, by class.
-        wall_clock_s, energy_kwh, cost: what was used of the budget; None where that isn't counted.
+        time_s: seconds of the wall clock where the budget limits them, else those in which a trial ran.
+        energy_kwh, cost: what was used of the budget; None where that isn't counted.
         space: the parameters' names in their order; empty where not told.
         insight: what the surrogate believes, in the user's direction; None as long as there is none.
         is_stop_advised: whether the daemon hints that stopping is reasonable.
@@ -57,7 +58,7 @@ class Summary:
     failed: int
     failures: Mapping[str, float]
     best: Best | None
-    wall_clock_s: Usage | None
+    time_s: Usage | None
     energy_kwh: Usage | None
     cost: Usage | None
     eta_s: float | None
@@ -83,7 +84,7 @@ class Summary:
             failed=whole_of(body, "failed") or 0,
             failures=numbers_of(body, "failures"),
             best=Best.read(object_of(body, "best")),
-            wall_clock_s=Usage.read(body, "spent_wall_clock_s", "budget_wall_clock_s"),
+            time_s=Usage.read(body, "spent_wall_clock_s", "budget_wall_clock_s") or Usage.read(body, "spent_s", ""),
             energy_kwh=Usage.read(body, "energy_kwh", "budget_energy_kwh"),
             cost=Usage.read(body, "cost", "budget_cost"),
             eta_s=number_of(body, "eta_s"),

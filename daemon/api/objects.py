@@ -261,8 +261,8 @@ class StudyObject(Told):
     """When it ended."""
     spent_s: Amount
     """Seconds in which at least one of its trials ran."""
-    spent_wall_clock_s: Amount
-    """Seconds in which it was running with the daemon up; `budget_wall_clock_s` limits them."""
+    spent_wall_clock_s: Amount | None
+    """Seconds in which it was running with the daemon up; counted only where `budget_wall_clock_s` limits them."""
     budget_wall_clock_s: Amount | None
     """Its limit of such seconds; null without one."""
     budget_cost: Amount | None

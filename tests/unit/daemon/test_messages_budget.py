@@ -17,3 +17,9 @@ def test_limits_stand_beside_what_was_spent() -> None:
     told: Mapping[str, object] = study_object(study, 60.0)
     keys = ("spent_wall_clock_s", "budget_wall_clock_s", "cost", "budget_cost", "energy_kwh", "budget_energy_kwh")
     assert [told[key] for key in keys] == [60.0, 28_800.0, 0.0, 100.0, None, None]
+
+
+def test_time_is_told_where_it_is_counted() -> None:
+    """A zero would say that nothing was used."""
+    study = Study(StudySpec(SearchSpace((FloatParameter("x", 0.0, 1.0),)), name="s"))
+    assert study_object(study, 60.0)["spent_wall_clock_s"] is None
