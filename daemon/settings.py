@@ -155,7 +155,7 @@ def _sharing(**values: Any) -> Sharing:
 
 def _take(values: dict[str, Any], problems: list[str], name: str, value: object, place: str) -> None:
     try:
-        values[name] = _KEYS[name](value)
+        values[name] = KEYS[name](value)
     except ValueError as error:
         problems.append(f"{place}: {error}.")
 
@@ -183,7 +183,7 @@ def _from_file(environ: Mapping[str, str], problems: list[str]) -> dict[str, Any
     values: dict[str, Any] = {}
     for key_path, value in _flat(document.data, faults):
         try:
-            values[".".join(key_path)] = _KEYS[".".join(key_path)](value)
+            values[".".join(key_path)] = KEYS[".".join(key_path)](value)
         except ValueError as error:
             faults.add(key_path, f"{dotted(key_path)}: {error}.")
     problems.extend(faults.problems())
@@ -229,7 +229,7 @@ def _flat(data: Mapping[str, object], faults: Faults) -> list[tuple[tuple[str, .
 
 def _from_environment(environ: Mapping[str, str], problems: list[str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
-    for name in _KEYS:
+    for name in KEYS:
         variable = "CNNBO_" + name.upper().replace(".", "_")
         if text := environ.get(variable):
             _take(values, problems, name, _from_text(name, text), place=variable)
@@ -240,7 +240,7 @@ def _from_text(name: str, text: str) -> object:
     """A variable's text as the number or truth it spells; the text itself where it spells none."""
     if name in _TEXTS:
         return text
-    if _KEYS[name] is _flag:
+    if KEYS[name] is _flag:
         return _SPELLINGS.get(text.lower(), text)
     for kind in (int, float):
         try:
@@ -344,7 +344,8 @@ def _yield(value: object) -> Yield:
     return Yield(value)
 
 
-_KEYS: Final[Mapping[str, Callable[[object], object]]] = {
+# What may be set, with what each value must be; a key with a dot is one of a table.
+KEYS: Final[Mapping[str, Callable[[object], object]]] = {
     "state": _folder,
     "node": _node,
     "lease_dir": _folder,
@@ -365,7 +366,7 @@ _KEYS: Final[Mapping[str, Callable[[object], object]]] = {
     "slow_patience_s": _seconds(0, 86400),
     "grace_s": _seconds(0, 3600),
 }
-_PATHS: Final = tuple(tuple(name.split(".")) for name in _KEYS)
+_PATHS: Final = tuple(tuple(name.split(".")) for name in KEYS)
 _TABLES: Final = frozenset(path[0] for path in _PATHS if len(path) > 1)
 _TEXTS: Final = frozenset(
     {

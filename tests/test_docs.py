@@ -10,7 +10,7 @@ import pytest
 import typer.main
 
 from cnnbo.cli.app import app
-from cnnbo.daemon.settings import load_settings
+from cnnbo.daemon.settings import KEYS, load_settings
 from cnnbo.daemon.studyfile import parse_study
 from cnnbo.scheduler.sharing import NO_LIMITS, Sharing
 
@@ -43,6 +43,17 @@ def test_study_files_in_the_readme_are_valid(tmp_path: Path) -> None:
     settings = load_settings({"HOME": str(tmp_path), "CNNBO_CONFIG": str(tmp_path / "cnnbo.toml")})
     assert study.name == "spirals"
     assert settings.devices == Sharing(study.max_devices, study.hours, study.yields) != NO_LIMITS
+
+
+def test_every_setting_is_explained(tmp_path: Path) -> None:
+    """What nobody finds is set by nobody; and what the page shows must be accepted."""
+    page = (ROOT / "docs/settings.md").read_text()
+    assert re.findall(r"^\| `([a-z_.]+)` \|", page, re.MULTILINE).sort() == sorted(KEYS).sort()
+    assert set(re.findall(r"^\| `([a-z_.]+)` \|", page, re.MULTILINE)) == set(KEYS)
+    [example] = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "cnnbo.toml").write_text(example)
+    settings = load_settings({"HOME": str(tmp_path), "CNNBO_CONFIG": str(tmp_path / "cnnbo.toml")})
+    assert settings.mqtt.requests and settings.mqtt.user == "tower"
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").rglob("*.toml")), ids=lambda path: path.name)
