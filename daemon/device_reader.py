@@ -66,6 +66,9 @@ class DeviceReader:
         """Read the devices once and tell the shell."""
         busy = shell.busy_devices
         devices, samples, held = await self._in_thread(lambda: self._read(busy))
+        # Of a device on which a trial began meanwhile, nameless memory and the lease are that trial's.
+        begun = shell.busy_devices - busy
+        held = {uuid: stranger for uuid, stranger in held.items() if stranger.is_known or uuid not in begun}
         # In one step: a device that nobody has read would pass for one that is well and free.
         shell.take_devices(devices)
         shell.take_samples(samples, held)
