@@ -13,12 +13,17 @@ def devices(
     which: Annotated[
         str, typer.Option("--devices", metavar="WHICH", help="Without a daemon: which to look for.")
     ] = "auto",
+    broker: options.Broker = None,
+    node: options.Box = None,
     json: options.Json = False,
 ) -> None:
     """The devices, as the daemon sees them; without a daemon, as they are found now."""
     from cnnbo.cli.output import print_json
 
-    found = _from_daemon(state) or _found_now(which)
+    if broker is None:
+        found = _from_daemon(state) or _found_now(which)
+    else:
+        found = options.daemon_of(state, broker, node).status()["devices"]
     if json:
         print_json(found)
     else:

@@ -16,14 +16,15 @@ def trials(
     ] = "id",
     failed: Annotated[bool, typer.Option("--failed", help="Failed trials only, with their reasons.")] = False,
     state: options.State = None,
+    broker: options.Broker = None,
+    node: options.Box = None,
     json: options.Json = False,
 ) -> None:
     """All trials of a study; `--sort value` puts the best first."""
     from cnnbo.cli.output import print_json
-    from cnnbo.daemon import client
     from cnnbo.scheduler.errors import ConfigurationError
 
-    shown = client.show(options.state_folder(state), name)
+    shown = options.daemon_of(state, broker, node).show(name)
     if sort not in _SORTABLE and sort not in shown["space"]:
         columns = ", ".join((*_SORTABLE, *shown["space"]))
         raise ConfigurationError(f"--sort {sort}: there is no such column; the columns are {columns}.")
