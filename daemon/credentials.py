@@ -2,14 +2,15 @@
 
 The command line keeps a broker's user, password and CA in `$XDG_CONFIG_HOME/cnnbo/brokers.toml`, a table for each:
 
-    ["tower.lan:8883"]
+    ["mqtts://tower.lan:8883"]
     user = "viewer"
     password = "…"
     ca = "/home/me/ca.crt"
 """
 
+import ipaddress
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -56,14 +57,15 @@ def broker_address(url: str, environ: Mapping[str, str]) -> BrokerAddress:
     """The broker that a URL on the command line means, completed by what is stored about it.
 
     The user is the URL's, else the stored one. The password is the URL's, else CNNBO_BROKER_PASSWORD, else the one
-    stored for that user.
+    stored for that user. What is stored for `mqtts://` is for that alone: without TLS everybody on the way reads it.
 
     Args:
         url: see `BrokerAddress.parse`.
         environ: the environment.
 
     Raises:
-        ConfigurationError: the URL or the file can't be read, or others can read the file.
+        ConfigurationError: the URL or the file can't be read, others can read the file, or the variable's password
+            would go over the network without TLS.
     """
     address = BrokerAddress.parse(url)
     if address.password is not None:
@@ -76,11 +78,39 @@ def broker_address(url: str, environ: Mapping[str, str]) -> BrokerAddress:
     user = address.user or entry.user
     password = address.password
     if password is None and user is not None:
-        password = environ.get(PASSWORD_VARIABLE) or (entry.password if user == entry.user else None)
+        password = _of_variable(address, environ) or (entry.password if user == entry.user else None)
     ca = entry.ca if address.tls else None
     if ca is not None:
         check_authority(ca)
     return replace(address, user=user, password=password, ca=ca)
+
+
+def broker_addresses(urls: Sequence[str], environ: Mapping[str, str]) -> list[BrokerAddress]:
+    """What `broker_address` says of each; CNNBO_BROKER_PASSWORD is one broker's, and given to none of several.
+
+    Raises:
+        ConfigurationError: see `broker_address`.
+    """
+    if len(urls) > 1:
+        environ = {name: value for name, value in environ.items() if name != PASSWORD_VARIABLE}
+    return [broker_address(url, environ) for url in urls]
+
+
+def _of_variable(address: BrokerAddress, environ: Mapping[str, str]) -> str | None:
+    password = environ.get(PASSWORD_VARIABLE)
+    if password and not address.tls and not _is_this_machine(address.host):
+        raise ConfigurationError(
+            f"{address}: without TLS {PASSWORD_VARIABLE} is sent to this machine only (localhost, 127.0.0.1); "
+            "write mqtts://, or unset it."
+        )
+    return password
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def credentials_file(environ: Mapping[str, str]) -> Path:
@@ -111,7 +141,7 @@ def store(address: BrokerAddress, environ: Mapping[str, str]) -> Path:
         text = path.read_text(encoding="utf-8-sig")
     document = tomlkit.parse(text)
     entry = {"user": address.user, "password": address.password, "ca": None if address.ca is None else str(address.ca)}
-    document[_name(address)] = {key: value for key, value in entry.items() if value is not None}
+    document[str(address)] = {key: value for key, value in entry.items() if value is not None}
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with replacing(path.resolve()) as file:  # made with mode 0600; a link stays one
@@ -119,11 +149,6 @@ def store(address: BrokerAddress, environ: Mapping[str, str]) -> Path:
     except OSError as error:
         raise ConfigurationError(f"{path} can't be written ({error.strerror}); check its folder's owner.") from error
     return path
-
-
-def _name(address: BrokerAddress) -> str:
-    """What the broker's table is called: `host:port`."""
-    return str(address).partition("://")[2]
 
 
 def _is_there(path: Path) -> bool:
@@ -150,7 +175,7 @@ def _stored(address: BrokerAddress, environ: Mapping[str, str]) -> _Entry:
     if not _is_there(path):
         return _Entry()
     document = read_document(path)
-    name = _name(address)
+    name = str(address)
     table = document.data.get(name, {})
     faults = Faults(document)
     if not isinstance(table, dict):

@@ -177,7 +177,7 @@ def login(
             f"{address}: leave the password out of the URL, `ps` shows it; it is asked for, or read from stdin."
         )
     if ca is None:
-        ca = broker_address(url, os.environ).ca  # of an earlier login
+        ca = broker_address(str(address), os.environ).ca  # of an earlier login
     else:
         if not address.tls:
             raise ConfigurationError(f"--ca: {address} is without TLS; write mqtts://.")

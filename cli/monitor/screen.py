@@ -22,7 +22,7 @@ from cnnbo.cli.monitor.render import render
 from cnnbo.cli.monitor.state import MonitorState
 from cnnbo.cli.monitor.terminal import Painter, caught_signals, pressed_keys
 from cnnbo.cli.monitor.view import LogTail, Order, Page, View, marked_trial, press, shown_box
-from cnnbo.daemon.credentials import broker_address
+from cnnbo.daemon.credentials import broker_addresses
 from cnnbo.daemon.mqtt import BrokerAddress
 from cnnbo.daemon.remote import RemoteDaemon
 from cnnbo.daemon.tasks import end_tasks
@@ -38,7 +38,7 @@ class Monitor:
     """What one `cnnbo watch` does; make it inside of the event loop.
 
     Args:
-        brokers: URLs of the brokers to listen to, at least one; see `broker_address` for users and passwords.
+        brokers: URLs of the brokers to listen to, at least one; see `broker_addresses` for users and passwords.
         home: state folder of this machine's daemon, whose box takes orders and shows logs.
         node: the only box to show, or None for all.
         base: base of the topics.
@@ -48,7 +48,7 @@ class Monitor:
     """
 
     def __init__(self, brokers: Sequence[str], home: Path, node: str | None = None, base: str = "cnnbo") -> None:
-        addresses = [broker_address(url, os.environ) for url in brokers]
+        addresses = broker_addresses(brokers, os.environ)
         self._brokers = {str(address): address for address in addresses}  # by a name without the password
         self._filter = f"{base}/v1/{node or '+'}/#"
         self._base = base

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import os
 import secrets
+import socket
 import ssl
 import stat
 import subprocess
@@ -20,6 +21,7 @@ from tests.subscriber import publish, subscribed
 
 from cnnbo.daemon import certificates
 from cnnbo.daemon.broker import EmbeddedBroker
+from cnnbo.daemon.credentials import store
 from cnnbo.daemon.mqtt import BrokerAddress, Failure, connected, reason_of
 
 pytestmark = pytest.mark.mosquitto
@@ -229,6 +231,21 @@ def test_a_study_runs_and_is_watched_over_tls_as_the_printed_steps_say(broker: S
     logged = (broker.printed, "".join(said), broker.log.read_text(), login.stdout + login.stderr, shown.stdout, seen)
     for secret in (*keys, *(broker.password(user) for user in ("tower", "other", "viewer", "operator"))):
         assert not any(secret in text for text in logged)
+
+
+def test_a_password_that_is_kept_for_tls_is_not_sent_in_clear(box: Box) -> None:
+    """One letter less in a URL, and everybody on the network could read it."""
+    box.environment["XDG_CONFIG_HOME"] = str(box.folder / "config")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(PATIENCE_S)
+        port = listener.getsockname()[1]
+        store(BrokerAddress("127.0.0.1", port, True, "viewer", "a kept password"), box.environment)
+        box.start("watch", "-1", "--broker", f"mqtt://127.0.0.1:{port}")
+        connection, _ = listener.accept()
+        with connection:
+            said = connection.recv(4096)
+    assert b"MQTT" in said
+    assert b"a kept password" not in said and b"viewer" not in said
 
 
 @pytest.mark.parametrize(

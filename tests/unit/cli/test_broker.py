@@ -108,7 +108,7 @@ def test_a_login_is_kept_only_if_it_works(environ: dict[str, str], secured: Secu
     done = run(environ, "login", url, "--ca", secured.folder / "ca.crt", stdin=f"{secured.password('viewer')}\n")
     assert done.exit_code == 0 and secured.password("viewer") not in done.output
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
-    assert f'["localhost:{secured.port}"]' in kept.read_text()
+    assert f'["mqtts://localhost:{secured.port}"]' in kept.read_text()
     done = run(environ, "login", url, stdin=f"{secured.password('viewer')}\n")  # the CA is known by now
     assert done.exit_code == 0 and str(secured.folder / "ca.crt") in kept.read_text()
     gc.collect()  # of that socket, while the filter above holds

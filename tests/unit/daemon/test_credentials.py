@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cnnbo.daemon.certificates import make_authority
-from cnnbo.daemon.credentials import broker_address, credentials_file, daemon_address, store
+from cnnbo.daemon.credentials import broker_address, broker_addresses, credentials_file, daemon_address, store
 from cnnbo.daemon.mqtt import BrokerAddress
 from cnnbo.daemon.settings import MqttSettings
 from cnnbo.scheduler.errors import ConfigurationError
@@ -53,6 +53,41 @@ def test_brokers_are_told_apart_by_host_and_port(environ: dict[str, str]) -> Non
     assert broker_address("mqtts://[::1]", environ).password == "else"
 
 
+def test_what_is_kept_for_tls_is_for_nothing_else(environ: dict[str, str]) -> None:
+    """One letter less in a URL, and the password would go over the network in clear."""
+    store(BrokerAddress("tower.lan", 8883, True, "viewer", "secret"), environ)
+    assert broker_address("mqtt://tower.lan:8883", environ) == BrokerAddress("tower.lan", 8883)
+    assert broker_address("mqtt://viewer@tower.lan:8883", environ).password is None
+    store(BrokerAddress("tower.lan", 8883, False, "guest", "public"), environ)
+    assert broker_address("mqtt://tower.lan:8883", environ).password == "public"
+    assert broker_address(URL, environ).password == "secret"
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]", "evil.lan", "10.0.0.7"])
+def test_the_variable_goes_to_other_machines_with_tls_only(environ: dict[str, str], host: str) -> None:
+    """It is set once for a whole shell or container, and a URL without TLS is typed quickly."""
+    environ["CNNBO_BROKER_PASSWORD"] = "secret"
+    assert broker_address(f"mqtts://me@{host}", environ).password == "secret"
+    assert broker_address(f"mqtt://{host}", environ).password is None  # nobody says who that would be
+    if host in ("evil.lan", "10.0.0.7"):
+        sentence = (
+            rf"mqtt://{host}:1883: without TLS CNNBO_BROKER_PASSWORD is sent to this machine only .*; write mqtts"
+        )
+        with pytest.raises(ConfigurationError, match=sentence):
+            broker_address(f"mqtt://me@{host}", environ)
+    else:
+        assert broker_address(f"mqtt://me@{host}", environ).password == "secret"
+
+
+def test_of_several_brokers_none_is_given_the_variable(environ: dict[str, str]) -> None:
+    """It is the password of one of them, and the others would learn it."""
+    environ["CNNBO_BROKER_PASSWORD"] = "secret"
+    store(BrokerAddress("b.lan", 8883, True, "me", "stored"), environ)
+    several = broker_addresses(["mqtts://me@a.lan", "mqtts://b.lan"], environ)
+    assert [address.password for address in several] == [None, "stored"]
+    assert [address.password for address in broker_addresses(["mqtts://me@a.lan"], environ)] == ["secret"]
+
+
 def test_another_user_does_not_get_the_stored_password(environ: dict[str, str], authority: Path) -> None:
     """It would be the wrong one; whom to trust is the same for all."""
     store(BrokerAddress("tower.lan", 8883, True, "viewer", "secret", authority), environ)
@@ -78,7 +113,7 @@ def test_the_environment_goes_before_the_file_and_the_url_before_both(
 
 def test_a_file_that_others_can_read_is_refused(environ: dict[str, str]) -> None:
     """A warning is read by nobody; and a login must not add to such a file."""
-    path = written(environ, '["tower.lan:8883"]\nuser = "me"\npassword = "secret"\n', 0o640)
+    path = written(environ, '["mqtts://tower.lan:8883"]\nuser = "me"\npassword = "secret"\n', 0o640)
     sentence = rf"others can read it \(mode 0640\); type: chmod 600 {path}"
     with pytest.raises(ConfigurationError, match=sentence):
         broker_address(URL, environ)
@@ -89,11 +124,14 @@ def test_a_file_that_others_can_read_is_refused(environ: dict[str, str]) -> None
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ('"tower.lan:8883" = "secret"', ':1  "tower.lan:8883": must be a table'),
-        ('["tower.lan:8883"]\npasword = "secret"', ':2  "pasword" is no key of a broker; did you mean "password"?'),
-        ('["tower.lan:8883"]\nuser = "me"\npassword = 5', ":3  password: must be a text"),
-        ('["tower.lan:8883"]\npassword = secret', ":2  no valid TOML"),
-        ('["tower.lan:8883"]\nca = "/nowhere/ca.crt"', "/nowhere/ca.crt is no file of a CA"),
+        ('"mqtts://tower.lan:8883" = "secret"', ':1  "mqtts://tower.lan:8883": must be a table'),
+        (
+            '["mqtts://tower.lan:8883"]\npasword = "secret"',
+            ':2  "pasword" is no key of a broker; did you mean "password"?',
+        ),
+        ('["mqtts://tower.lan:8883"]\nuser = "me"\npassword = 5', ":3  password: must be a text"),
+        ('["mqtts://tower.lan:8883"]\npassword = secret', ":2  no valid TOML"),
+        ('["mqtts://tower.lan:8883"]\nca = "/nowhere/ca.crt"', "/nowhere/ca.crt is no file of a CA"),
     ],
 )
 def test_a_mistake_in_the_file_is_told_without_the_password(environ: dict[str, str], text: str, sentence: str) -> None:
@@ -106,7 +144,7 @@ def test_a_mistake_in_the_file_is_told_without_the_password(environ: dict[str, s
 
 def test_storing_keeps_comments_and_other_brokers(environ: dict[str, str]) -> None:
     """The file is people's as much as ours; a dotfiles folder may hold it, linked."""
-    kept = '# the lab\n["lab:8883"]\nuser = "me" # not root\npassword = "theirs"\n'
+    kept = '# the lab\n["mqtts://lab:8883"]\nuser = "me" # not root\npassword = "theirs"\n'
     real = written(environ, kept)
     elsewhere = real.with_name("elsewhere.toml")
     real.rename(elsewhere)
