@@ -7,7 +7,7 @@ import os
 import pwd
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -39,6 +39,7 @@ class Wishes:
         port: of the TLS listener; None = as it is, at first 8883.
         base: first part of every topic; None = as it is, at first `default_base`.
         users: roles of users to add, or to change.
+        renewed: users who get a new password.
         hosts: names and addresses the broker is asked for by, beside `default_hosts`; the first one is what clients
             are told to use.
         given: a certificate to use instead of one of our own.
@@ -54,6 +55,7 @@ class Wishes:
     port: int | None = None
     base: str | None = None
     users: Mapping[str, Role] = field(default_factory=dict)
+    renewed: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
     given: GivenCertificate | None = None
 
@@ -83,6 +85,7 @@ class Plan:
         broker: what the files make of it.
         certificate: what became of the broker's certificate, for whom it is and until when.
         files: in the order in which they are written.
+        leftovers: files that are removed after that: passwords of nobody.
     """
 
     folder: Path
@@ -90,6 +93,7 @@ class Plan:
     broker: Description
     certificate: str
     files: tuple[PlannedFile, ...]
+    leftovers: tuple[Path, ...]
 
     @property
     def has_authority(self) -> bool:
@@ -110,6 +114,8 @@ class Plan:
             (self.folder / "passwords").mkdir(mode=0o700, exist_ok=True)
             for file in self.files:
                 file.write(broker)
+            for path in self.leftovers:
+                path.unlink()
         except OSError as error:
             raise ConfigurationError(
                 f"{error.filename or self.folder} can't be written ({error.strerror}); name another folder, "
@@ -133,8 +139,8 @@ def plan(wishes: Wishes, new_password: Callable[[str], str | None]) -> Plan:
 
     Args:
         wishes: what is asked for.
-        new_password: called with each user who has no password yet; returns it, or None to have one made up, which is
-            kept in `passwords/` to be handed on.
+        new_password: called with each user who has no password yet, or gets a new one; returns it, or None to have one
+            made up, which is kept in `passwords/` to be handed on.
 
     Raises:
         ConfigurationError: something asked for or found there can't be used.
@@ -143,16 +149,17 @@ def plan(wishes: Wishes, new_password: Callable[[str], str | None]) -> Plan:
     folder = wishes.folder
     description, text = _described(wishes)
     certificate = planned_certificate(folder, wishes.hosts, wishes.default_hosts, wishes.given)
+    passwords = _password_files(folder, description.users, wishes.renewed, new_password)
     rights = access_list(description.users, description.base)
     files = (
         planned(folder / "broker.toml", text),
         *certificate.files,
-        *_password_files(folder, description.users, new_password),
+        *passwords,
         planned(folder / "acl", rights, is_private=True, is_for_broker=True),
         planned(folder / "cnnbo.conf", configuration(folder, description.port)),
     )
     host = (*wishes.hosts, *wishes.default_hosts)[0]
-    return Plan(folder, host, description, certificate.note, files)
+    return Plan(folder, host, description, certificate.note, files, _notes_of_nobody(folder, passwords))
 
 
 def _check(wishes: Wishes) -> None:
@@ -190,6 +197,11 @@ def _described(wishes: Wishes) -> tuple[Description, str]:
         wishes.base or before.get("base", wishes.default_base),
         {**users, **wishes.users},
     )
+    if strangers := [user for user in wishes.renewed if user not in description.users]:
+        raise ConfigurationError(
+            f"--new-password {shown(strangers[0])}: is no user of this broker; name one of "
+            f"{', '.join(description.users)}, or add one: --user NAME:ROLE."
+        )
     return description, _rewritten(text, description)
 
 
@@ -242,15 +254,15 @@ _CHECKS: Final[Mapping[str, Callable[[object], object]]] = {
 
 
 def _password_files(
-    folder: Path, users: Mapping[str, Role], new_password: Callable[[str], str | None]
+    folder: Path, users: Mapping[str, Role], renewed: Collection[str], new_password: Callable[[str], str | None]
 ) -> list[PlannedFile]:
     stored = (read_if_there(folder / "passwd") or b"").decode(errors="replace").splitlines()
     lines = {line.partition(":")[0]: line for line in stored}
     notes: list[PlannedFile] = []
     for user in users:
         note = folder / "passwords" / user
-        kept = read_if_there(note)
-        if user not in lines:
+        kept = None if user in renewed else read_if_there(note)
+        if user in renewed or user not in lines:
             password = kept.decode(errors="replace").strip() if kept else _checked(new_password(user))
             if password is None:
                 password = secrets.token_urlsafe(24)
@@ -260,6 +272,13 @@ def _password_files(
             notes.append(planned(note, kept, is_secret=True))
     hashes = "".join(f"{lines[user]}\n" for user in users)
     return [*notes, planned(folder / "passwd", hashes, is_secret=True, is_for_broker=True)]
+
+
+def _notes_of_nobody(folder: Path, passwords: Collection[PlannedFile]) -> tuple[Path, ...]:
+    """Notes that hold nobody's password any more; who is added again under an old name must not get the old one."""
+    current = {file.path for file in passwords}
+    there = sorted((folder / "passwords").glob("*"))
+    return tuple(path for path in there if path not in current and _user_fault(path.name) is None)
 
 
 def _checked(password: str | None) -> str | None:

@@ -73,6 +73,22 @@ class SecuredBroker:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
+    def reload(self) -> None:
+        """Have the running broker read its files again, as `systemctl reload` does; done when this returns.
+
+        It serves nobody between saying so in its log and having done so, being a single thread.
+        """
+        told = self._times_read()
+        assert self._process is not None
+        self._process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + _WAIT_S
+        while self._times_read() == told:
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.02)
+
+    def _times_read(self) -> int:
+        return self.log.read_text().count("Reloading config.")
+
     def end(self, number: signal.Signals = signal.SIGTERM) -> None:
         assert self._process is not None
         self._process.send_signal(number)

@@ -31,6 +31,10 @@ def configure(
         list[str] | None,
         typer.Option(metavar="NAME:ROLE", help="Add a user: viewer, operator, or node (a daemon); several allowed."),
     ] = None,
+    new_password: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Give a user a new password; several allowed."),
+    ] = None,
     host: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="Another name or address of the broker; several allowed."),
@@ -62,6 +66,7 @@ def configure(
         port=port,
         base=wanted_base,
         users=dict(_named_role(text) for text in user or ()),
+        renewed=tuple(new_password or ()),
         hosts=tuple(host or ()),
         given=_given(cert, key, ca),
     )
@@ -109,6 +114,8 @@ def _show(planned: "Plan") -> None:
         typer.echo(f"\n{file.path.relative_to(planned.folder)} ({file.change}{secrecy})")
         if not file.is_secret and file.path.suffix != ".crt":
             typer.echo("".join(f"    {line}\n" for line in file.content.decode().splitlines()), nl=False)
+    for path in planned.leftovers:
+        typer.echo(f"\n{path.relative_to(planned.folder)} (removed)")
     typer.echo(f"\nThe certificate: {planned.certificate}.\nNothing was written.")
 
 
@@ -117,6 +124,8 @@ def _report(planned: "Plan") -> None:
     for file in planned.files:
         if file.change != "kept":
             typer.echo(f"{file.change:<7}  {file.path}")
+    for path in planned.leftovers:
+        typer.echo(f"removed  {path}")
     typer.echo(f"certificate: {planned.certificate}")
     typer.echo(f"users: {', '.join(f'{user} ({role})' for user, role in planned.broker.users.items())}")
     if _notes(planned):

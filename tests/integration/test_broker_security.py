@@ -38,6 +38,15 @@ def broker() -> Iterator[SecuredBroker]:
     broker.close()
 
 
+def shut_out(broker: SecuredBroker, user: str) -> None:
+    """Take a user's line away, as the documents say."""
+    description = broker.folder / "broker.toml"
+    lines = description.read_text().splitlines(keepends=True)
+    description.write_text("".join(line for line in lines if not line.startswith(f"{user} = ")))
+    broker.configure()
+    broker.reload()
+
+
 async def refusal(address: BrokerAddress, reply_s: float = 10.0) -> str:
     """What is said to who is not let in."""
     with pytest.raises(Failure) as caught:
@@ -106,6 +115,24 @@ async def test_nobody_writes_or_reads_outside_of_the_base(broker: SecuredBroker)
         await publish(broker.address("tower"), f"{ROOT}/tower/event", b"last")
         await seen.payload(b"last")
     assert seen.payloads == [b"last"]
+
+
+async def test_who_is_shut_out_stays_out(broker: SecuredBroker) -> None:
+    """Added again under the old name, or given a new password: the old one opens nothing."""
+    broker.configure("--user", "alice:operator")
+    broker.reload()
+    passwords = [broker.password("alice")]
+    async with connected(broker.address("alice").client("alice")):
+        pass
+    shut_out(broker, "alice")
+    for arguments in (("--user", "alice:operator"), ("--new-password", "alice")):
+        broker.configure(*arguments)
+        broker.reload()
+        async with connected(broker.address("alice").client("alice")):
+            passwords.append(broker.password("alice"))
+        for former in passwords[:-1]:
+            assert "Not authorized" in await refusal(broker.address("alice", former))
+    shut_out(broker, "alice")
 
 
 @pytest.mark.parametrize(("user", "password"), [(None, None), ("viewer", "wrong"), ("nobody", "wrong"), ("tower", "")])

@@ -56,6 +56,19 @@ def test_a_dry_run_shows_everything_but_secrets(environ: dict[str, str], tmp_pat
     assert "Nothing was written." in shown and not folder.exists()
 
 
+def test_what_is_removed_is_told_before_and_after(environ: dict[str, str], tmp_path: Path) -> None:
+    """It was a password; whoever still wanted it should hear."""
+    folder = tmp_path / "broker"
+    configure = ("configure", folder, "--node", "tower")
+    run(environ, *configure, "--user", "alice:viewer")
+    description = folder / "broker.toml"
+    description.write_text(description.read_text().replace('alice = "viewer"\n', ""))
+    assert "passwords/alice (removed)" in run(environ, *configure, "--dry-run").stdout
+    assert (folder / "passwords" / "alice").exists()
+    assert f"removed  {folder}/passwords/alice" in run(environ, *configure).stdout
+    assert "removed  " not in run(environ, *configure, "--new-password", "viewer").stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

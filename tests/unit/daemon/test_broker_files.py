@@ -164,6 +164,36 @@ def test_a_user_whose_line_is_gone_is_shut_out(folder: Path) -> None:
     assert "# no operator any more" in description.read_text()
 
 
+def test_whoever_is_shut_out_and_added_again_gets_another_password(folder: Path) -> None:
+    """The old one may be the reason why somebody was shut out."""
+    made(folder, users={"alice": Role.OPERATOR})
+    note, description = folder / "passwords" / "alice", folder / "broker.toml"
+    first = note.read_text()
+    description.write_text(description.read_text().replace('alice = "operator"\n', ""))
+    assert planned(folder).leftovers == (note,)
+    made(folder)
+    assert not note.exists()
+    assert made(folder, users={"alice": Role.OPERATOR}).leftovers == ()
+    assert note.read_text() != first
+
+
+def test_a_new_password_takes_the_place_of_the_old_one(folder: Path) -> None:
+    """Passwords get into wrong hands, and their users are still wanted."""
+    made(folder)
+    note, hashes = folder / "passwords" / "viewer", (folder / "passwd").read_text().splitlines()
+    first = note.read_text()
+    done = made(folder, renewed=("viewer",))
+    assert changes(done) == {"passwords/viewer": "changed", "passwd": "changed"}
+    assert note.read_text() != first
+    now = (folder / "passwd").read_text().splitlines()
+    assert [line.split(":")[0] for line in now if line not in hashes] == ["viewer"]
+    made(folder, lambda user: "chosen", renewed=("viewer",))
+    assert not note.exists()  # what stood there let nobody in
+    assert '--new-password "bob": is no user of this broker; name one of tower, viewer' in refusal(
+        folder, renewed=("bob",)
+    )
+
+
 def test_passwords_that_were_handed_on_need_not_be_kept(folder: Path) -> None:
     """The made-up ones lie there to be handed on; deleted, they are not made up anew."""
     made(folder)
