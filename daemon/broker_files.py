@@ -25,8 +25,9 @@ _DEFAULT_PORT: Final = 8883
 _PASSWORD_LIMIT: Final = 200
 
 _NEW_FILE = """\
-# What `cnnbo broker configure` makes this folder from. Change it here or by its options, then run it again; a user
-# whose line is gone is shut out. Roles: viewer, operator, node (the daemon of the node of that name).
+# What `cnnbo broker configure` makes this folder from. Change it here or by its options, then run it again and have
+# mosquitto read it (systemctl reload mosquitto): then a user whose line is gone is shut out, and not before.
+# Roles: viewer, operator, node (the daemon of the node of that name).
 """
 
 
@@ -99,6 +100,17 @@ class Plan:
     def has_authority(self) -> bool:
         """Whether clients need `ca.crt` to believe the certificate."""
         return any(file.path.name == "ca.crt" for file in self.files)
+
+    @property
+    def broker_has_to(self) -> str | None:
+        """What a broker that runs by this folder has to do about it: `restart`, `reload`, or None.
+
+        As mosquitto 2.0.11 does it: at SIGHUP it reads passwords, rights and certificate again, but adds no listener.
+        """
+        changed = {file.path.name for file in self.files if file.change != "kept"}
+        if "cnnbo.conf" in changed:
+            return "restart"
+        return "reload" if changed & {"passwd", "acl", "server.crt", "server.key"} else None
 
     def write(self) -> None:
         """Make the folder what was planned.

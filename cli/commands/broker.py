@@ -131,6 +131,8 @@ def _report(planned: "Plan") -> None:
     if _notes(planned):
         typer.echo(f"passwords: {folder}/passwords, each readable by its owner alone; delete what you handed on")
     typer.echo(_next_steps(planned))
+    if planned.broker_has_to is not None:
+        typer.echo(f"Mosquitto does not go by this until you type: systemctl {planned.broker_has_to} mosquitto")
 
 
 def _notes(planned: "Plan") -> dict[str, Path]:

@@ -38,13 +38,16 @@ def broker() -> Iterator[SecuredBroker]:
     broker.close()
 
 
-def shut_out(broker: SecuredBroker, user: str) -> None:
-    """Take a user's line away, as the documents say."""
+def remove_line(broker: SecuredBroker, user: str) -> None:
+    """Take a user's line out of `broker.toml`."""
     description = broker.folder / "broker.toml"
     lines = description.read_text().splitlines(keepends=True)
     description.write_text("".join(line for line in lines if not line.startswith(f"{user} = ")))
-    broker.configure()
-    broker.reload()
+
+
+def certificate_of(broker: SecuredBroker) -> str:
+    """The certificate that is shown to a client now."""
+    return ssl.get_server_certificate(("127.0.0.1", broker.port))
 
 
 async def refusal(address: BrokerAddress, reply_s: float = 10.0) -> str:
@@ -117,6 +120,39 @@ async def test_nobody_writes_or_reads_outside_of_the_base(broker: SecuredBroker)
     assert seen.payloads == [b"last"]
 
 
+async def test_a_reload_is_all_that_a_running_broker_takes(broker: SecuredBroker) -> None:
+    """Nobody is shut out before it, and after it nobody stays in through a connection that was open."""
+    broker.configure("--user", "alice:operator", "--user", "bob:operator", "--user", "carol:operator")
+    broker.reload()
+    alice, bob, carol = (broker.address(user) for user in ("alice", "bob", "carol"))
+    certificate = certificate_of(broker)
+    async with (
+        connected(alice.client("alice")) as gone,
+        connected(carol.client("carol")) as renewed,
+        subscribed(bob, f"{ROOT}/#") as demoted,
+    ):
+        remove_line(broker, "alice")
+        broker.configure("--user", "bob:viewer", "--new-password", "carol", "--host", "new.lan")
+        for address in (alice, carol):
+            async with connected(address.client("still-let-in")):
+                pass
+        broker.reload()
+        for client in (gone, renewed):
+            with pytest.raises(Failure, match="Disconnected"):
+                await anext(client.messages)
+        await publish(broker.address("tower"), f"{ROOT}/tower/response/ping", b"answer")
+        await publish(broker.address("tower"), f"{ROOT}/tower/event", b"news")
+        await demoted.payload(b"news")
+        assert demoted.payloads == [b"news"]
+    for address in (alice, carol):
+        assert "Not authorized" in await refusal(address)
+    assert certificate_of(broker) != certificate
+    for user in ("bob", "carol"):
+        remove_line(broker, user)
+    broker.configure()
+    broker.reload()
+
+
 async def test_who_is_shut_out_stays_out(broker: SecuredBroker) -> None:
     """Added again under the old name, or given a new password: the old one opens nothing."""
     broker.configure("--user", "alice:operator")
@@ -124,7 +160,8 @@ async def test_who_is_shut_out_stays_out(broker: SecuredBroker) -> None:
     passwords = [broker.password("alice")]
     async with connected(broker.address("alice").client("alice")):
         pass
-    shut_out(broker, "alice")
+    remove_line(broker, "alice")
+    broker.configure()
     for arguments in (("--user", "alice:operator"), ("--new-password", "alice")):
         broker.configure(*arguments)
         broker.reload()
@@ -132,7 +169,9 @@ async def test_who_is_shut_out_stays_out(broker: SecuredBroker) -> None:
             passwords.append(broker.password("alice"))
         for former in passwords[:-1]:
             assert "Not authorized" in await refusal(broker.address("alice", former))
-    shut_out(broker, "alice")
+    remove_line(broker, "alice")
+    broker.configure()
+    broker.reload()
 
 
 @pytest.mark.parametrize(("user", "password"), [(None, None), ("viewer", "wrong"), ("nobody", "wrong"), ("tower", "")])

@@ -66,7 +66,9 @@ def test_what_is_removed_is_told_before_and_after(environ: dict[str, str], tmp_p
     assert "passwords/alice (removed)" in run(environ, *configure, "--dry-run").stdout
     assert (folder / "passwords" / "alice").exists()
     assert f"removed  {folder}/passwords/alice" in run(environ, *configure).stdout
-    assert "removed  " not in run(environ, *configure, "--new-password", "viewer").stdout
+    renewed = run(environ, *configure, "--new-password", "viewer").stdout
+    assert "removed  " not in renewed
+    assert renewed.endswith("Mosquitto does not go by this until you type: systemctl reload mosquitto\n")
 
 
 @pytest.mark.parametrize(

@@ -177,6 +177,21 @@ def test_whoever_is_shut_out_and_added_again_gets_another_password(folder: Path)
     assert note.read_text() != first
 
 
+def test_it_says_what_the_broker_has_to_do(folder: Path) -> None:
+    """Until it does, whoever was shut out still comes in."""
+    assert made(folder).broker_has_to == "restart"
+    assert made(folder).broker_has_to is None
+    assert made(folder, users={"alice": Role.VIEWER}).broker_has_to == "reload"
+    assert made(folder, users={"alice": Role.OPERATOR}).broker_has_to == "reload"
+    assert made(folder, renewed=("alice",)).broker_has_to == "reload"
+    assert made(folder, hosts=("new.lan",)).broker_has_to == "reload"
+    assert made(folder, base="lab").broker_has_to == "reload"
+    (folder / "passwords" / "alice").unlink()
+    (folder / "broker.toml").write_text(f"# ours\n{(folder / 'broker.toml').read_text()}")
+    assert made(folder).broker_has_to is None
+    assert made(folder, port=9883).broker_has_to == "restart"
+
+
 def test_a_new_password_takes_the_place_of_the_old_one(folder: Path) -> None:
     """Passwords get into wrong hands, and their users are still wanted."""
     made(folder)
