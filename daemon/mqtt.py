@@ -16,11 +16,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import unquote
 
 import aiomqtt
 
 from cnnbo.daemon import tls
+from cnnbo.daemon.broker_url import DEFAULT_PORTS, split_broker_url
 from cnnbo.scheduler.errors import ConfigurationError
 
 # paho and aiomqtt report every disconnect as a warning of their own; what matters is said by whoever connects.
@@ -63,18 +64,15 @@ class BrokerAddress:
             BrokerAddress(host='broker.lan', port=8883, tls=True, user='me', ca=None)
 
         Raises:
-            ConfigurationError: another scheme, no host, or a port that is none.
+            ConfigurationError: it is no such URL; see `split_broker_url`.
         """
         try:
-            parts = urlsplit(url)
-            host, port = _host_and_port(parts)
+            parts = split_broker_url(url)
         except ValueError as error:
-            shown = url.rpartition("@")[2]  # what stands before the @ may be a password
-            raise ConfigurationError(
-                f'broker URL "{shown}": {error}; write it as mqtt://user:password@host:1883 (or mqtts://, '
-                "user and password only where the broker asks for them)."
-            ) from None
-        return cls(host, port, parts.scheme == "mqtts", _decoded(parts.username), _decoded(parts.password))
+            raise ConfigurationError(f"the broker's URL {error}.") from None
+        assert parts.hostname is not None  # `split_broker_url` saw to it
+        port = parts.port or DEFAULT_PORTS[parts.scheme]
+        return cls(parts.hostname, port, parts.scheme == "mqtts", _decoded(parts.username), _decoded(parts.password))
 
     @classmethod
     def of(cls, broker: "str | BrokerAddress") -> "BrokerAddress":
@@ -114,15 +112,6 @@ class BrokerAddress:
             socket_options=((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),),
             logger=_library_log,
         )
-
-
-def _host_and_port(parts: SplitResult) -> tuple[str, int]:
-    default_ports = {"mqtt": 1883, "mqtts": 8883}
-    if parts.scheme not in default_ports:
-        raise ValueError("it has to begin with mqtt:// or mqtts://")
-    if not parts.hostname:
-        raise ValueError("it names no host")
-    return parts.hostname, parts.port or default_ports[parts.scheme]
 
 
 def _decoded(text: str | None) -> str | None:

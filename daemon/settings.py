@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from cnnbo.daemon.broker_url import split_broker_url
 from cnnbo.daemon.document import Faults, did_you_mean, dotted, read_document, shown
 from cnnbo.daemon.folders import default_node, state_folder, user_folder
 from cnnbo.daemon.secretfiles import is_exposed
@@ -269,18 +270,9 @@ def _file(value: object) -> Path:
 
 
 def _url(value: object) -> str:
-    # The value is not repeated in the message: it may hold a password.
-    remedy = 'must look like "mqtt://host:1883" or "mqtts://host:8883"'
-    if not isinstance(value, str):
-        raise ValueError(remedy)
-    try:
-        parts = urlsplit(value)
-        is_complete = parts.scheme in ("mqtt", "mqtts") and parts.hostname and parts.port != 0
-    except ValueError:  # a port that is no number, or a bracket without its fellow
-        is_complete = False
-    if not is_complete or parts.path.strip("/") or parts.query or parts.fragment:
-        raise ValueError(remedy)
-    return value
+    url = value if isinstance(value, str) else ""
+    split_broker_url(url)
+    return url
 
 
 def _user(value: object) -> str:

@@ -137,7 +137,7 @@ def test_a_login_is_kept_only_if_it_works(environ: dict[str, str], secured: Secu
         (("mqtts://h",), "secret\n", "write it into the URL: mqtts://USER@HOST"),
         (("mqtt://me@h", "--ca", "ca.crt"), "secret\n", "without TLS; write mqtts://"),
         (("mqtts://me@h", "--ca", "/gone/ca.crt"), "secret\n", "/gone/ca.crt is no file of a CA"),
-        (("h",), "secret\n", "write it as mqtt://user:password@host:1883"),
+        (("h",), "secret\n", "the broker's URL must look like"),
     ],
 )
 def test_a_login_that_makes_no_sense_is_refused(

@@ -28,5 +28,5 @@ def test_flags_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
         options.daemon_of(tmp_path, "mqtt://broker", None)
     with pytest.raises(typer.BadParameter, match="it goes with --broker"):
         options.daemon_of(None, None, "attic")
-    with pytest.raises(ConfigurationError, match="broker URL"):
+    with pytest.raises(ConfigurationError, match="the broker's URL must"):
         options.daemon_of(None, "http://broker", None)

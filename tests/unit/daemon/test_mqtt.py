@@ -21,11 +21,19 @@ def test_an_address_is_read_from_its_url(url: str, expected: BrokerAddress) -> N
 
 
 @pytest.mark.parametrize(
-    "url", ["http://me:secret@h", "me:secret@h", "mqtt://me:secret@", "mqtt://me:secret@h:port", ""]
+    "url",
+    [
+        *("http://me:secret@h", "me:secret@h", "mqtt://me:secret@", "mqtt://me:secret@h:port", "mqtt://h:0", ""),
+        *("mqtts://me:secret/rest@h", "mqtts://me:secret#rest@h", "mqtts://me:secret?rest@h", "mqtts://me:[secret@h"),
+        *("mqtts://me:secret", "mqtts://me:\N{CARE OF}secret@h", "mqtts://h/secret"),
+        *("mqtts://me:1234/secret@h", "mqtts://me:1234#secret@h", "mqtts://me:1234?secret@h"),
+    ],
 )
 def test_a_wrong_url_is_refused_without_showing_the_password(url: str) -> None:
-    """The sentence ends up in logs and terminals of other people."""
-    with pytest.raises(ConfigurationError, match=r"mqtt://user:password@host:1883") as caught:
+    """The sentence ends up in logs and terminals of other people; and a password's beginning must be no port."""
+    with pytest.raises(
+        ConfigurationError, match=r'must look like "mqtt://host:1883" .* "/" is written as %2F'
+    ) as caught:
         BrokerAddress.parse(url)
     assert "secret" not in str(caught.value)
 

@@ -181,8 +181,9 @@ def test_a_value_that_can_not_work_is_refused_on_its_line(environ: dict[str, str
 
 def test_a_password_in_a_url_is_not_repeated(environ: dict[str, str]) -> None:
     """Messages end up in logs and tickets."""
-    (problem,) = problems({**environ, "CNNBO_MQTT_URL": "mqtt://me:secret@host:0"})
-    assert "secret" not in problem
+    for url in ("mqtt://me:secret@host:0", "mqtt://me:secret/rest@host", "mqtt://me:1234/secret@host"):
+        (problem,) = problems({**environ, "CNNBO_MQTT_URL": url})
+        assert "secret" not in problem and "%2F" in problem
 
 
 FILE = b"""\
