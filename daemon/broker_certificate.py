@@ -7,6 +7,7 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,18 @@ _RENEWAL: Final = timedelta(days=30)
 _LABEL: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")  # RFC 1123, and what people do
 _NAME_LIMIT: Final = 253
 _SOMEWHERE: Final = ("192.0.2.1", 9)  # an address for documentation, RFC 5737
+_GIVE_ANOTHER: Final = (
+    "give another one: --cert FILE --key FILE, and --ca FILE where its CA is not one that every system trusts"
+)
+
+
+class Origin(StrEnum):
+    """Where the broker's certificate comes from."""
+
+    OWN = "own"
+    """The CA in its folder signed it."""
+    GIVEN = "given"
+    """Somebody else did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,56 +68,74 @@ def is_host(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class PlannedCertificate:
-    """What the folder will hold, and a sentence about it."""
+    """What the folder will hold and no longer hold, and a sentence about it."""
 
     note: str
     files: tuple[PlannedFile, ...]
+    leftovers: tuple[Path, ...] = ()
 
 
 def planned_certificate(
-    folder: Path, hosts: Sequence[str], default_hosts: Sequence[str], given: GivenCertificate | None
+    folder: Path, hosts: Sequence[str], default_hosts: Sequence[str], origin: Origin, given: GivenCertificate | None
 ) -> PlannedCertificate:
     """Keep, take or make `server.crt` and `server.key`, and `ca.crt` where clients need it.
 
     Args:
         folder: where they are kept.
+        origin: of the certificate that it will hold.
         hosts: names and addresses it has to be for.
         default_hosts: those that one of our own is for too.
-        given: a certificate to take over; None = the one that is there, else one of our own.
+        given: a certificate to take over, which is not of our own; None = the one that is there.
 
     Raises:
-        ConfigurationError: clients would refuse the one that was given, or our own can't be made.
+        ConfigurationError: clients would refuse the certificate that was given or is there, or our own can't be made.
     """
-    authority, has_own = folder / "ca.crt", (folder / "ca.key").exists()
+    authority, has_key = folder / "ca.crt", (folder / "ca.key").exists()
     if given is not None:
-        if has_own:
+        if has_key:
             raise ConfigurationError(
                 f"{folder} holds a CA of its own; move ca.key and ca.crt away to use a certificate that is given."
             )
-        return _taken(folder, hosts, given)
-    if has_own or not (folder / "server.crt").exists():
-        return _own(folder, [*dict.fromkeys((*hosts, *default_hosts))])
+        return _taken(folder, hosts, given, "as given", _GIVE_ANOTHER)
     kept = GivenCertificate(folder / "server.crt", folder / "server.key", authority if authority.exists() else None)
-    return _taken(folder, hosts, kept)
+    if origin is Origin.GIVEN:
+        return _taken(folder, hosts, kept, "as given", _GIVE_ANOTHER)
+    if has_key or not (authority.exists() or kept.certificate.exists()):
+        return _own(folder, [*dict.fromkeys((*hosts, *default_hosts))])
+    # Its names of this box may have changed meanwhile; that is no reason to keep somebody from being shut out.
+    return _taken(folder, hosts, kept, "kept", f"put ca.key back into {folder} to have it made anew")
 
 
-def _taken(folder: Path, hosts: Sequence[str], given: GivenCertificate) -> PlannedCertificate:
+def seeming_origin(folder: Path) -> Origin:
+    """Where the certificate in a folder comes from, or will come from, where nothing says so."""
+    is_given = (folder / "server.crt").exists() and not (folder / "ca.key").exists()
+    return Origin.GIVEN if is_given else Origin.OWN
+
+
+def _taken(folder: Path, hosts: Sequence[str], given: GivenCertificate, told: str, remedy: str) -> PlannedCertificate:
+    """A certificate as it is, if clients will believe it."""
+    if missing := [path for path in (given.certificate, given.key) if not path.exists()]:
+        raise ConfigurationError(f"{missing[0]} is not there; {remedy}.")
     if given.authority is not None:
         tls.check_authority(given.authority)
     for host in hosts or (None,):
         if fault := tls.fault_of(given.certificate, given.key, given.authority, host):
             asked = "" if host is None else f" ask for {host} and"
-            raise ConfigurationError(
-                f"{given.certificate}: clients would{asked} refuse it, {fault}; give another one: --cert FILE "
-                "--key FILE, and --ca FILE where its CA is not one that every system trusts."
-            )
+            raise ConfigurationError(f"{given.certificate}: clients would{asked} refuse it, {fault}; {remedy}.")
     files = [
         planned(folder / "server.key", given.key.read_bytes(), is_secret=True, is_for_broker=True),
         planned(folder / "server.crt", given.certificate.read_bytes()),
     ]
+    authority, leftovers = folder / "ca.crt", []
     if given.authority is not None:
-        files.append(planned(folder / "ca.crt", given.authority.read_bytes()))
-    return PlannedCertificate("as given", tuple(files))
+        files.append(planned(authority, given.authority.read_bytes()))
+    elif authority.exists():  # of the certificate before; who trusts nobody else would refuse this one
+        leftovers.append(authority)
+    until = tls.end_of(given.certificate, given.key, given.authority)
+    note = f"{told}; valid until {until:%Y-%m-%d}"
+    if until < datetime.now(UTC) + _RENEWAL:
+        note = f"{note}, which is soon: {remedy}"
+    return PlannedCertificate(note, tuple(files), tuple(leftovers))
 
 
 def _own(folder: Path, hosts: Sequence[str]) -> PlannedCertificate:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import tomlkit
 
-from cnnbo.daemon.broker_certificate import GivenCertificate, is_host, planned_certificate
+from cnnbo.daemon.broker_certificate import GivenCertificate, Origin, is_host, planned_certificate, seeming_origin
 from cnnbo.daemon.document import Faults, did_you_mean, dotted, parse_document, read_text, shown
 from cnnbo.daemon.mosquitto import Role, access_list, configuration, password_line
 from cnnbo.daemon.planned import PlannedFile, planned, read_if_there
@@ -27,7 +27,8 @@ _PASSWORD_LIMIT: Final = 200
 _NEW_FILE = """\
 # What `cnnbo broker configure` makes this folder from. Change it here or by its options, then run it again and have
 # mosquitto read it (systemctl reload mosquitto): then a user whose line is gone is shut out, and not before.
-# Roles: viewer, operator, node (the daemon of the node of that name).
+# Roles: viewer, operator, node (the daemon of the node of that name). The certificate is "own" (signed by the CA here)
+# or "given".
 """
 
 
@@ -68,11 +69,13 @@ class Description:
     Attributes:
         port: where it listens, with TLS.
         base: first part of every topic.
+        certificate: where it comes from.
         users: everybody who may come in, with roles.
     """
 
     port: int
     base: str
+    certificate: Origin
     users: Mapping[str, Role]
 
 
@@ -86,7 +89,7 @@ class Plan:
         broker: what the files make of it.
         certificate: what became of the broker's certificate, for whom it is and until when.
         files: in the order in which they are written.
-        leftovers: files that are removed after that: passwords of nobody.
+        leftovers: files that are removed after that: passwords of nobody, the CA of a former certificate.
     """
 
     folder: Path
@@ -160,7 +163,7 @@ def plan(wishes: Wishes, new_password: Callable[[str], str | None]) -> Plan:
     _check(wishes)
     folder = wishes.folder
     description, text = _described(wishes)
-    certificate = planned_certificate(folder, wishes.hosts, wishes.default_hosts, wishes.given)
+    certificate = planned_certificate(folder, wishes.hosts, wishes.default_hosts, description.certificate, wishes.given)
     passwords = _password_files(folder, description.users, wishes.renewed, new_password)
     rights = access_list(description.users, description.base)
     files = (
@@ -171,7 +174,8 @@ def plan(wishes: Wishes, new_password: Callable[[str], str | None]) -> Plan:
         planned(folder / "cnnbo.conf", configuration(folder, description.port)),
     )
     host = (*wishes.hosts, *wishes.default_hosts)[0]
-    return Plan(folder, host, description, certificate.note, files, _notes_of_nobody(folder, passwords))
+    leftovers = (*certificate.leftovers, *_notes_of_nobody(folder, passwords))
+    return Plan(folder, host, description, certificate.note, files, leftovers)
 
 
 def _check(wishes: Wishes) -> None:
@@ -207,6 +211,7 @@ def _described(wishes: Wishes) -> tuple[Description, str]:
     description = Description(
         wishes.port or before.get("port", _DEFAULT_PORT),
         wishes.base or before.get("base", wishes.default_base),
+        Origin.GIVEN if wishes.given else before.get("certificate", seeming_origin(wishes.folder)),
         {**users, **wishes.users},
     )
     if strangers := [user for user in wishes.renewed if user not in description.users]:
@@ -220,7 +225,7 @@ def _described(wishes: Wishes) -> tuple[Description, str]:
 def _rewritten(text: str, description: Description) -> str:
     """The text with the new values, and everything that people wrote beside them."""
     document = tomlkit.parse(text)
-    values: dict[str, object] = {"port": description.port, "base": description.base}
+    values = {"port": description.port, "base": description.base, "certificate": description.certificate.value}
     for key, value in values.items():
         if document.get(key) != value:
             document[key] = value
@@ -258,9 +263,16 @@ def _roles(value: object) -> dict[str, Role]:
     return {user: Role(role) for user, role in value.items()}
 
 
+def _origin(value: object) -> Origin:
+    if not isinstance(value, str) or value not in tuple(Origin):
+        raise ValueError(f"must be one of {', '.join(Origin)}, not {shown(value)}")
+    return Origin(value)
+
+
 _CHECKS: Final[Mapping[str, Callable[[object], object]]] = {
     "port": checked_port,
     "base": checked_base,
+    "certificate": _origin,
     "users": _roles,
 }
 

@@ -1,6 +1,8 @@
 """Whether a server's certificate will be believed, by the rules and in the library that clients judge it with."""
 
+import contextlib
 import ssl
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -64,21 +66,43 @@ def fault_of(certificate: Path, key: Path, authority: Path | None, host: str | N
     Raises:
         ConfigurationError: key and certificate don't fit together, or a file can't be read.
     """
+    try:
+        _shake_hands(certificate, key, authority, host)
+    except ssl.SSLError as error:
+        return reason_of_refusal(error)
+    return None
+
+
+def end_of(certificate: Path, key: Path, authority: Path | None) -> datetime:
+    """Until when a certificate is valid that `fault_of` finds no fault with; UTC.
+
+    Args:
+        certificate: see `fault_of`; so are the others.
+        key: of the certificate.
+        authority: who signed it.
+    """
+    shown = _shake_hands(certificate, key, authority, None).getpeercert()
+    assert shown is not None  # it was checked, so it was shown
+    return datetime.fromtimestamp(ssl.cert_time_to_seconds(str(shown["notAfter"])), UTC)
+
+
+def _shake_hands(certificate: Path, key: Path, authority: Path | None, host: str | None) -> ssl.SSLObject:
+    """The client's side of a connection, when the client has made up its mind.
+
+    Raises:
+        ssl.SSLError: it refuses the certificate.
+        ConfigurationError: see `fault_of`.
+    """
     client_side = ssl.create_default_context(cafile=authority)
     client_side.check_hostname = host is not None
     server_in, client_in = ssl.MemoryBIO(), ssl.MemoryBIO()
     server = _server_context(certificate, key).wrap_bio(server_in, client_in, server_side=True)
     client = client_side.wrap_bio(client_in, server_in, server_hostname=host)
-    try:
-        # The client's hello, the server's whole flight, the client's verdict on it.
-        for side in (client, server, client):
-            try:
-                side.do_handshake()
-            except ssl.SSLWantReadError:
-                continue
-    except ssl.SSLError as error:
-        return reason_of_refusal(error)
-    return None
+    # The client's hello, the server's whole flight, the client's verdict on it; TLS 1.2 takes another turn to end.
+    for side in (client, server, client, server, client):
+        with contextlib.suppress(ssl.SSLWantReadError):
+            side.do_handshake()
+    return client
 
 
 def _server_context(certificate: Path, key: Path) -> ssl.SSLContext:

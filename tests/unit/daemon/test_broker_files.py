@@ -1,5 +1,6 @@
 """The folder of a broker: made, made again, and what is refused. What mosquitto makes of it is tested elsewhere."""
 
+import re
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -233,11 +234,76 @@ def test_a_password_that_was_asked_for_is_kept_as_a_hash_only(folder: Path) -> N
         planned(folder, lambda user: "two\nlines", users={"bob": Role.VIEWER})
 
 
+@pytest.fixture
+def elsewhere(folder: Path, tmp_path: Path) -> Path:
+    """The key of the folder's own CA, moved out of it."""
+    made(folder)
+    return (folder / "ca.key").replace(tmp_path / "ca.key")
+
+
+def test_users_come_and_go_while_the_key_of_the_ca_is_elsewhere(folder: Path, elsewhere: Path) -> None:
+    """The documents suggest to keep it in a safe; nobody should have to open that to shut somebody out."""
+    before = (folder / "server.crt").read_bytes()
+    done = plan(Wishes(folder, "tower", ("renamed",), users={"alice": Role.VIEWER}), made_up)
+    assert re.fullmatch(r"kept; valid until 20\d\d-\d\d-\d\d", done.certificate)
+    assert done.has_authority and done.leftovers == ()
+    done.write()
+    assert (folder / "server.crt").read_bytes() == before
+    assert not (folder / "ca.key").exists()
+
+
+def test_what_takes_the_key_of_the_ca_asks_for_it(folder: Path, elsewhere: Path) -> None:
+    """Ours was taken for a given certificate then, and people were told to buy another one."""
+    remedy = f"; put ca.key back into {folder} to have it made anew."
+    told = refusal(folder, hosts=("new.lan",))
+    assert "clients would ask for new.lan and refuse it" in told and told.endswith(remedy)
+    server_key = (folder / "server.key").read_bytes()
+    (folder / "server.key").unlink()
+    assert refusal(folder) == f"{folder}/server.key is not there{remedy}"
+    (folder / "server.key").write_bytes(server_key)
+    elsewhere.replace(folder / "ca.key")
+    assert "made anew (new.lan is new)" in made(folder, hosts=("new.lan",)).certificate
+
+
+def test_the_end_of_a_certificate_is_told_in_time_whoever_can_renew_it(
+    folder: Path, tmp_path: Path, given: GivenCertificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the CA's key it isn't made anew by itself, and a given one never is."""
+    monkeypatch.setattr(certificates, "_SERVER_DAYS", 20)
+    made(folder)
+    (folder / "ca.key").unlink()
+    assert re.search(r"valid until \S+, which is soon: put ca\.key back into", planned(folder).certificate)
+    company = certificates.make_authority("company")
+    server = certificates.issue(company, ["broker.lan"])
+    for path, content in zip(
+        (given.certificate, given.key, tmp_path / "company.crt"),
+        (server.certificate, server.key, company.certificate),
+        strict=True,
+    ):
+        path.write_bytes(content)
+    told = planned(tmp_path / "other", given=given).certificate
+    assert re.search(r"^as given; valid until \S+, which is soon: give another one: --cert FILE", told)
+
+
+def test_a_former_ca_does_not_outlive_its_certificate(
+    folder: Path, given: GivenCertificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clients that were handed ca.crt on would trust nobody else, and refuse a public certificate."""
+    made(folder)
+    (folder / "ca.key").unlink()
+    monkeypatch.setenv("SSL_CERT_FILE", str(given.authority))  # now every system trusts it
+    done = made(folder, given=GivenCertificate(given.certificate, given.key, None))
+    assert done.leftovers == (folder / "ca.crt",) and not done.has_authority
+    assert not (folder / "ca.crt").exists()
+    assert made(folder).certificate.startswith("as given")
+    assert (folder / "server.crt").read_bytes() == given.certificate.read_bytes()
+
+
 def test_a_given_certificate_is_taken_and_kept(folder: Path, given: GivenCertificate) -> None:
     """Companies have CAs of their own; a later run without the options goes on with it."""
     assert made(folder, given=given, hosts=("broker.lan",)).has_authority
     done = made(folder, users={"alice": Role.VIEWER})
-    assert done.certificate == "as given"
+    assert re.fullmatch(r"as given; valid until 20\d\d-\d\d-\d\d", done.certificate)
     assert (folder / "server.crt").read_bytes() == given.certificate.read_bytes()
     assert stat.S_IMODE((folder / "server.key").stat().st_mode) == 0o600
     assert not (folder / "ca.key").exists()
@@ -258,7 +324,7 @@ def test_a_given_certificate_that_clients_would_refuse_is_refused(
         ),
         "refuse it, its certificate is signed by nobody": (GivenCertificate(certificate, key, None), ()),
         "don't fit together": (GivenCertificate(foreign, key, authority), ()),
-        "can't be read (No such file": (GivenCertificate(tmp_path / "gone", key, authority), ()),
+        "gone is not there; give another one": (GivenCertificate(tmp_path / "gone", key, authority), ()),
         "is no file of a CA (no PEM certificate in it)": (GivenCertificate(certificate, key, key), ()),
     }
     for sentence, (wrong, hosts) in refused.items():
@@ -295,6 +361,7 @@ def test_what_cannot_stand_in_mosquittos_files_is_refused(
         ('users.bob = "root"', '1  users: bob must be one of viewer, operator, node, not "root"'),
         ('users."a b" = "viewer"', '1  users: "a b": a name is 1 to 64 of'),
         ('users = ["bob"]', "1  users: must be a table"),
+        ('certificate = "bought"', '1  certificate: must be one of own, given, not "bought"'),
         ("port = ", "1  no valid TOML"),
     ],
 )
@@ -305,7 +372,9 @@ def test_mistakes_in_its_description_are_told_with_their_line(folder: Path, text
     assert f"{folder}/broker.toml:{sentence}" in refusal(folder)
 
 
-@pytest.mark.parametrize("text", ['users.bob = "viewer"\n', 'users = { bob = "viewer" }\n', "# nobody yet\n"])
+@pytest.mark.parametrize(
+    "text", ['users.bob = "viewer"\n', '[users]\nbob = "viewer"\n', 'users = { bob = "viewer" }\n', "# nobody yet\n"]
+)
 def test_a_description_may_be_written_in_any_way(folder: Path, text: str) -> None:
     """TOML has several, and people know one of them."""
     folder.mkdir()
