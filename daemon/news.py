@@ -52,6 +52,8 @@ def news(before: Study, after: Study, event: Event) -> list[Message]:
     if before.state is not after.state or before.is_archived is not after.is_archived:
         name: StudyEventName = "study_archived" if after.is_archived else _STUDY_NAMES[after.state]
         told.append(messages.event_message({"event": name, "study": after.name, "reason": after.reason}))
+    if before.is_archived:  # it has no topics, though its last trials may still be ending
+        return told
     retained = messages.cleared(after) if after.is_archived else messages.retained(after, changed, event.at)
     return told + retained
 

@@ -38,6 +38,12 @@ class Mosquitto:
             while not await _accepts(self.port):  # noqa: ASYNC110 - it tells nobody when it is ready
                 await asyncio.sleep(0.02)
 
+    async def shut_down(self) -> None:
+        """End it as systemd does: with `persistence true` it writes down what it retains."""
+        assert self._process is not None
+        self._process.terminate()
+        await self._process.wait()
+
     async def stop(self) -> None:
         if self._process is not None and self._process.returncode is None:
             self._process.kill()

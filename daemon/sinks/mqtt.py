@@ -87,9 +87,9 @@ class SendQueue:
         """Whether the next events should be read from the disk."""
         return not self._events
 
-    def has_state(self, topic: str) -> bool:
-        """Whether a retained topic should stand."""
-        return bool(self._retained.get(topic))
+    def minds(self, topic: str) -> bool:
+        """Whether a retained topic should stand, or is to be cleared and the broker's answer is still out."""
+        return topic in self._retained
 
     def renew(self) -> None:
         """Begin with a broker that may have forgotten everything: every retained topic is due again.
@@ -126,7 +126,8 @@ class SendQueue:
     def sent(self, packets: Iterable[_Packet]) -> None:
         """The broker has them: a cleared topic can be forgotten."""
         for packet in packets:
-            if packet.is_retained and not packet.payload and not self._retained.get(packet.topic, b"new"):
+            # Not while it is due again: somebody may have cleared it once more meanwhile.
+            if not packet.payload and self._retained.get(packet.topic) == b"" and packet.topic not in self._unsent:
                 del self._retained[packet.topic]
 
 
@@ -268,7 +269,7 @@ class MqttSink:
             if topic == self.availability_topic:
                 if message.payload != b"online":
                     await self._say(client, b"online")
-            elif message.retain and message.payload and not self._queue.has_state(topic):
+            elif message.retain and message.payload and not self._queue.minds(topic):
                 _log.info("%s was retained by the broker and is no more; cleared", ascii(topic))
                 self._queue.put_state(topic, b"")
                 self._wake.set()

@@ -12,7 +12,7 @@ import signal
 import sqlite3
 import subprocess
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from tests.mosquitto import Mosquitto
 from tests.nemesis.retained import read_retained
 
 from cnnbo.daemon.broker import EmbeddedBroker
+from cnnbo.daemon.client import request
 from cnnbo.daemon.journal import JOURNAL_NAME, Journal
 from cnnbo.daemon.mqtt import BrokerAddress, connected
 from cnnbo.daemon.outbox import EVENT_LIMIT
@@ -220,6 +221,54 @@ async def test_a_study_that_ran_while_the_broker_was_away_is_told_when_it_is_bac
     retained = await read_retained(mosquitto.url, "tower")
     assert retained.keys() == {"availability", "info", "study/parabola"} | trials | devices
     assert retained["study/parabola"]["state"] == "finished"
+
+
+_STUBBORN = """
+import os, pathlib, signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+pathlib.Path(f"{os.environ['GATE']}-{os.getpid()}").touch()  # from now on it ignores SIGTERM
+while not pathlib.Path(os.environ["GATE"]).exists():
+    time.sleep(0.02)
+"""
+
+
+def _named(name: str) -> Callable[[str], str]:
+    return lambda text: text.replace("parabola", name).replace("evaluations = 4", "evaluations = 2")
+
+
+@pytest.mark.mosquitto
+async def test_studies_that_went_while_the_broker_was_away_are_gone_when_it_is_back(box: Box, tmp_path: Path) -> None:
+    """A broker that keeps what it retains hands out their topics just as they are cleared; that must end no daemon."""
+    mosquitto = Mosquitto(tmp_path, f"allow_anonymous true\npersistence true\npersistence_location {tmp_path}/")
+    await mosquitto.start()
+    child = await _start(box, mosquitto.url)
+    for name in ("deleted", "archived"):
+        await asyncio.to_thread(box.run, "run", box.write_study(_named(name)))
+    stopping = box.write_study(_named("stopping"), _STUBBORN)
+    gate = box.folder / "gate"
+    await asyncio.to_thread(box.run, "submit", stopping, GATE=str(gate))
+    async with asyncio.timeout(30):
+        while len(list(box.folder.glob("gate-*"))) < 2:  # noqa: ASYNC110 - trials tell nobody
+            await asyncio.sleep(0.02)
+        while not {"study/stopping/trial/2", "study/archived"} <= (await read_retained(mosquitto.url, "tower")).keys():
+            pass
+    await mosquitto.shut_down()
+    for order in ("delete deleted", "archive archived", "cancel stopping", "archive stopping"):
+        verb, study = order.split()
+        await request(box.state, verb, study=study)
+    gate.touch()
+    for _ in range(2):
+        await asyncio.to_thread(box.wait_for, child, "event=trial_cancelled")
+    try:
+        async with _back(box, mosquitto, child) as listener:
+            await listener.until(lambda: "study_deleted" in {body["event"] for body in heard(listener)})
+            child.terminate()
+            await listener.until(lambda: listener.newest("availability") == b"offline")
+        assert await asyncio.to_thread(child.wait) == 0
+        kept = await read_retained(mosquitto.url, "tower")
+        assert kept.keys() == {"availability", "info", "device/cpu-0", "device/cpu-1"}
+    finally:
+        await mosquitto.stop()
 
 
 @pytest.mark.mosquitto

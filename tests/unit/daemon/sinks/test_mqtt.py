@@ -76,6 +76,18 @@ def test_a_topic_set_again_while_its_clearing_is_under_way_stays() -> None:
     assert _topics(queue) == [("a", b"new")]
 
 
+def test_a_topic_cleared_again_while_its_clearing_is_under_way_is_cleared_twice() -> None:
+    """An archived study is deleted while the broker stalls: the second clearing must not find the topic forgotten."""
+    queue = SendQueue()
+    queue.put_state("a", b"")
+    clearing = queue.take(0.0)
+    queue.put_state("a", b"")
+    queue.sent(clearing)
+    assert _topics(queue) == [("a", b"")]
+    queue.renew()
+    assert _topics(queue) == []
+
+
 def test_progress_is_thinned_out_and_the_newest_wins() -> None:
     """Training codes report fifty times a second; subscribers are promised at most one."""
     queue = SendQueue(progress_interval_s=1.0)
