@@ -136,7 +136,10 @@ async def connected(client: aiomqtt.Client) -> AsyncIterator[aiomqtt.Client]:
 
 
 async def reconnect_for_ever(
-    session: Callable[[], Awaitable[None]], lost: Callable[[BaseException], None], retry_s: tuple[float, float]
+    session: Callable[[], Awaitable[None]],
+    lost: Callable[[BaseExceptionGroup], None],
+    retry_s: tuple[float, float],
+    outlived: tuple[type[Exception], ...] = Failure,
 ) -> None:
     """Begin a session anew whenever it fails, until cancelled.
 
@@ -144,6 +147,7 @@ async def reconnect_for_ever(
         session: one connection, from CONNECT to its end.
         lost: told why it ended, or could not begin.
         retry_s: shortest and longest wait between two attempts; doubled from one to the other, half of it random.
+        outlived: what a session may end by; all else is raised.
     """
     shortest_s, longest_s = retry_s
     wait_s = shortest_s
@@ -151,7 +155,7 @@ async def reconnect_for_ever(
         began = time.monotonic()
         try:
             await session()
-        except* Failure as group:
+        except* outlived as group:
             lost(group)
         # Only a connection that lasted starts the waits anew: some brokers accept and hang up at the first message.
         wait_s = shortest_s if time.monotonic() - began > longest_s else wait_s
@@ -172,10 +176,16 @@ async def subscribe(client: aiomqtt.Client, *topics: str) -> None:
         raise OSError(f"this user may not subscribe to {', '.join(refused)}")
 
 
-def reason_of(error: BaseException, address: BrokerAddress) -> str:
-    """Why there is no connection, as the rest of a sentence: "mqtt://host:1883: Connection refused"."""
+def leaf_of(error: BaseException) -> BaseException:
+    """The first error of a group, of groups of groups too; else the error itself."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
+    return error
+
+
+def reason_of(error: BaseException, address: BrokerAddress) -> str:
+    """Why there is no connection, as the rest of a sentence: "mqtt://host:1883: Connection refused"."""
+    error = leaf_of(error)
     cause = error.__context__  # of TLS aiomqtt keeps OpenSSL's text only, and hides the error
     if isinstance(cause, ssl.SSLError):
         reason = tls.reason_of_refusal(cause)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import aiomqtt
 
 from cnnbo.daemon.envelope import Envelope
-from cnnbo.daemon.mqtt import BrokerAddress, Failure, connected, reason_of, reconnect_for_ever
+from cnnbo.daemon.mqtt import BrokerAddress, Failure, connected, leaf_of, reason_of, reconnect_for_ever
 from cnnbo.daemon.sinks.base import Delivery, EventStore, Message, StoredEvent
 from cnnbo.daemon.tasks import end_tasks
 from cnnbo.scheduler.errors import ConfigurationError
@@ -186,6 +186,7 @@ class MqttSink:
         self._wake = asyncio.Event()
         self._is_connected: bool | None = None  # None before the first attempt
         self._is_leaving = False
+        self._bug = ""  # the last one that was logged: the same one may come at every connection
 
     @property
     def availability_topic(self) -> str:
@@ -212,10 +213,19 @@ class MqttSink:
 
     async def run(self) -> None:
         """Connect and deliver until cancelled, then say `offline`; reconnects for ever."""
-        await reconnect_for_ever(self._session, self._lost, self._retry_s)
+        await reconnect_for_ever(self._session, self._lost, self._retry_s, outlived=(Exception,))
 
-    def _lost(self, error: BaseException) -> None:
-        self._tell(False, reason_of(error, self._address))
+    def _lost(self, group: BaseExceptionGroup) -> None:
+        _, bug = group.split(Failure)
+        if bug is None:
+            self._tell(False, reason_of(group, self._address))
+            return
+        # News is not worth a daemon with its trials: we begin anew with what is kept, as after an outage.
+        error = leaf_of(bug)
+        if repr(error) != self._bug:
+            self._bug = repr(error)
+            _log.error("a bug in cnnbo ended the connection to %s", self._address, exc_info=bug)
+        self._tell(False, f"a bug in cnnbo ({self._bug}); the log has its traceback, please report it")
 
     def _tell(self, is_connected: bool, reason: str | None) -> None:
         if is_connected is self._is_connected:

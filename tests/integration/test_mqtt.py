@@ -22,7 +22,7 @@ from tests.mosquitto import Mosquitto
 
 from cnnbo.daemon.broker import EmbeddedBroker
 from cnnbo.daemon.mqtt import BrokerAddress, connected
-from cnnbo.daemon.sinks.base import Delivery, Message
+from cnnbo.daemon.sinks.base import Delivery, Message, StoredEvent
 from cnnbo.daemon.sinks.mqtt import MqttSink
 
 _ROOT = Path(__file__).parents[2]
@@ -358,6 +358,38 @@ async def test_tls_is_verified_against_the_systems_certificates(
             assert await told.count(1) == (True, None)
     finally:
         await broker.stop()
+
+
+class BrokenStore(NoEvents):
+    """An `EventStore` with a bug, until it is mended."""
+
+    def __init__(self) -> None:
+        self.is_broken = True
+
+    async def waiting_events(self, limit: int) -> list[StoredEvent]:
+        if self.is_broken:
+            raise KeyError("topic")
+        return []
+
+
+async def test_a_bug_in_the_news_is_told_and_ends_nobody(broker_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """MQTT is news: an error nobody thought of must not end the daemon and the trials of the night with it."""
+    told = Connections()
+    store = BrokenStore()
+    sink = sink_at(broker_url, told, events=store)
+    sink.publish(state("study/svhn", finished=1))
+    async with running(sink.run()) as task, listening(broker_url) as listener:
+        is_connected, reason = await told.count(4)  # the same bug twice
+        store.is_broken = False
+        assert (is_connected, reason) == (
+            False,
+            "a bug in cnnbo (KeyError('topic')); the log has its traceback, please report it",
+        )
+        assert await listener.object_of("/study/svhn")
+        assert not task.done()
+    tracebacks = [record.exc_info for record in caplog.records if "a bug in cnnbo ended" in record.message]
+    assert len(tracebacks) == 1 and tracebacks[0] is not None
+    assert told.changes[-1] == (True, None)
 
 
 async def test_a_payload_no_broker_takes_is_dropped_alone(broker_url: str, caplog: pytest.LogCaptureFixture) -> None:
