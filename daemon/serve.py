@@ -238,8 +238,8 @@ async def _mqtt(
             await asyncio.Event().wait()  # the reason is in `status`; training goes on without news
             return
 
-        def on_state(is_connected: bool, reason: str | None) -> None:
-            daemon.mqtt_reason = None if is_connected else reason
+        def on_state(_is_connected: bool, reason: str | None) -> None:
+            daemon.mqtt_reason = reason
 
         sink = MqttSink(
             broker, settings.node, boot=daemon.boot, events=journal, base=settings.mqtt.base, on_state=on_state

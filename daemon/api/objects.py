@@ -401,7 +401,7 @@ class DaemonObject(Told):
     devices_note: str
     """A sentence about the devices it found."""
     mqtt_reason: str | None
-    """Why there is no broker at the moment."""
+    """Why there is no broker at the moment, or what is wrong there; null if nothing is."""
     mqtt_dropped_events: Count | None
     """Events dropped since its start because too many waited for the broker; null for who asks through that broker."""
 

@@ -7,6 +7,7 @@ acknowledged them.
 
 import asyncio
 import contextlib
+import json
 import logging
 import math
 import time
@@ -98,7 +99,16 @@ class SendQueue:
         """
         self._progress.clear()
         self._events.clear()
+        self.renew_state()
+
+    def renew_state(self) -> None:
+        """Every retained topic is due again."""
         self._unsent = dict.fromkeys(self._retained)
+
+    def renew_topic(self, topic: str) -> None:
+        """A retained topic is due again, if there is one."""
+        if topic in self._retained:
+            self._unsent[topic] = None
 
     def take(self, now: float) -> list[_Packet]:
         """Up to a batch of what is due at `now` (monotonic seconds): state first, then events, then progress."""
@@ -139,6 +149,8 @@ class MqttSink:
 
     The topics of studies, trials and devices are this sink's alone: what the broker retains there at a connection and
     was not published here is cleared. It may be of a study that was deleted just before a former life was killed.
+    So a node belongs to one daemon: while another one seems to publish as this node, nothing is cleared but what this
+    sink published, and `on_state` is told what to do.
 
     Args:
         broker: `mqtt[s]://[user:password@]host[:port]`, or the address itself.
@@ -146,11 +158,14 @@ class MqttSink:
         boot: identifies this life of the daemon.
         events: where events wait; those published here only say that there are new ones.
         base: first level or levels of every topic.
-        on_state: told (True, None) at each connection and (False, why) when it is lost or can't be had, once a change.
+        on_state: told (True, None) at each connection and (False, why) when it is lost or can't be had, once a change;
+            (True, why) while another daemon publishes as this node.
         keepalive_s: the broker declares us dead after 1.5 times this; also how soon we notice that it is.
         progress_interval_s: the least time between two messages on one progress topic.
         reply_s: how long any single answer of the broker is waited for.
         retry_s: see `reconnect_for_ever`.
+        doubt_s: another daemon of this node, which the broker called online before us, is gone if it is silent for so
+            long: it answers us if it is connected, and else its will comes within 1.5 times its keep-alive.
 
     Raises:
         ConfigurationError: the URL, node or base can't be used.
@@ -169,12 +184,15 @@ class MqttSink:
         progress_interval_s: float = 1.0,
         reply_s: float = 10.0,
         retry_s: tuple[float, float] = (0.5, 30.0),
+        doubt_s: float = 60.0,
     ) -> None:
         self._address = BrokerAddress.of(broker)
         self._prefix = _topic_prefix(base, node)
         # One id per boot: at a reconnect the broker ends our half-dead former connection instead of keeping it until
         # its keep-alive runs out, when its will would call us offline.
         self._identifier = f"cnnbo-{node}-{boot}"
+        self._node = node
+        self._boot = boot
         self._envelope = Envelope(boot)
         self._events = events
         self._are_events_due = True
@@ -182,6 +200,10 @@ class MqttSink:
         self._keepalive_s = keepalive_s
         self._reply_s = reply_s
         self._retry_s = retry_s
+        self._doubt_s = doubt_s
+        self._doubt: asyncio.TimerHandle | None = None  # whether the other daemon lives; None = there is no doubt
+        self._other: str | None = None  # the boot of a daemon that publishes as this node, too
+        self._is_alone = asyncio.Event()  # set when orphans can be looked for
         self._queue = SendQueue(progress_interval_s)
         self._wake = asyncio.Event()
         self._is_connected: bool | None = None  # None before the first attempt
@@ -192,6 +214,10 @@ class MqttSink:
     def availability_topic(self) -> str:
         """Where `online` or `offline` stands."""
         return f"{self._prefix}/availability"
+
+    @property
+    def _info_topic(self) -> str:
+        return f"{self._prefix}/info"
 
     def publish(self, message: Message) -> None:
         """Take a message for delivery; returns at once and never raises. What can't be sent is logged and dropped."""
@@ -239,11 +265,12 @@ class MqttSink:
 
     async def _session(self) -> None:
         """One connection, from CONNECT to its end; always ends by an exception."""
+        self._is_alone.clear()
         async with connected(self._new_client()) as client:
             # No TaskGroup, which cancels its tasks but once: aiomqtt's waits may drop a cancellation, see `end_tasks`.
             watch = asyncio.create_task(self._watch(client), name="mqtt-watch")
             delivery = asyncio.create_task(self._deliver(client), name="mqtt-delivery")
-            tasks = (watch, delivery)
+            tasks = (watch, delivery, asyncio.create_task(self._find_orphans(client), name="mqtt-orphans"))
             try:
                 done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
@@ -253,6 +280,8 @@ class MqttSink:
                 await self._farewell(client, delivery)
                 raise
             finally:
+                if self._doubt is not None:
+                    self._doubt.cancel()  # without a connection nobody can be heard: it begins anew with the next one
                 await end_tasks(tasks, _LEAVE_S)
                 await asyncio.gather(*tasks, return_exceptions=True)  # both may have failed; the first one tells enough
 
@@ -270,26 +299,97 @@ class MqttSink:
         await client.publish(self.availability_topic, availability, qos=1, retain=True)
 
     async def _watch(self, client: aiomqtt.Client) -> None:
-        """Contradict a late `offline`, the will of a former life of this node, and clear topics that nobody keeps.
+        """Contradict a late `offline`, notice other daemons of this node, and clear topics that nobody keeps.
 
         Also notices a lost connection, which nothing else in aiomqtt does at once: it has to listen from the start.
         """
+        was_online, former = False, None  # what was retained before we came, of another boot
+        is_settled = False
         async for message in client.messages:
-            topic = message.topic.value
-            if topic == self.availability_topic:
-                if message.payload != b"online":
-                    await self._say(client, b"online")
-            elif message.retain and message.payload and not self._queue.minds(topic):
+            topic, payload = message.topic.value, message.payload
+            if topic == self._info_topic:
+                boot = _boot_of(payload)
+                if boot is None or boot == self._boot:
+                    continue
+                if message.retain:
+                    former = boot
+                else:
+                    was_online = True
+                    self._another_lives(boot)
+            elif topic == self.availability_topic and message.retain:
+                was_online = payload == b"online"
+            elif topic == self.availability_topic and payload != b"online":
+                was_online = False
+                self._no_other_lives()
+                await self._say(client, b"online")
+            elif topic == self.availability_topic and not is_settled:
+                is_settled = True  # this is our own `online`, and all that was retained came before it
+                if was_online and (self._doubt is not None or former not in (None, self._other)):
+                    self._another_may_live(former or self._other)
+                elif not was_online or self._other is None:
+                    self._no_other_lives()
+            elif message.retain and payload and self._other is None and not self._queue.minds(topic):
                 _log.info("%s was retained by the broker and is no more; cleared", ascii(topic))
                 self._queue.put_state(topic, b"")
                 self._wake.set()
 
+    def _another_may_live(self, boot: str | None) -> None:
+        self._end_doubt()
+        self._doubt = asyncio.get_running_loop().call_later(self._doubt_s, self._no_other_lives)
+        self._note_other(boot)
+
+    def _another_lives(self, boot: str) -> None:
+        if self._end_doubt() or boot != self._other:
+            # So that it knows of us. Once, or the two would go on for ever.
+            self._queue.renew_topic(self._info_topic)
+            self._wake.set()
+        self._note_other(boot)
+
+    def _no_other_lives(self) -> None:
+        self._end_doubt()
+        if self._other is not None:
+            self._queue.renew_state()  # the other one's stands in some of our topics
+            self._wake.set()
+        self._note_other(None)
+        self._is_alone.set()
+
+    def _end_doubt(self) -> bool:
+        doubt, self._doubt = self._doubt, None
+        if doubt is not None:
+            doubt.cancel()
+        return doubt is not None
+
+    def _note_other(self, boot: str | None) -> None:
+        if boot == self._other:
+            return
+        self._other = boot
+        if boot is not None:
+            _log.warning("%s", self._remark())
+        self._on_state(True, self._remark())
+
+    def _remark(self) -> str | None:
+        if self._other is None:
+            return None
+        return (
+            f'another daemon publishes as "{self._node}", too, or was killed a minute ago; give each daemon a name of '
+            "its own: node in the settings, or --node"
+        )
+
+    async def _find_orphans(self, client: aiomqtt.Client) -> None:
+        """Have the broker hand out all it retains of what comes and goes, whenever no other daemon may own it."""
+        while True:
+            await self._is_alone.wait()
+            self._is_alone.clear()
+            # A second time within a connection rumqttd hands nothing out: there orphans stay until the next one.
+            await client.subscribe([(f"{self._prefix}/{topic}", 0) for topic in _RETAINED_TOPICS])
+
     async def _deliver(self, client: aiomqtt.Client) -> None:
+        # First, to see what is retained there before we change it.
+        await client.subscribe([(self.availability_topic, 1), (self._info_topic, 1)])
         await self._say(client, b"online")
-        await client.subscribe([(self.availability_topic, 1), *((f"{self._prefix}/{t}", 0) for t in _RETAINED_TOPICS)])
         self._queue.renew()
         self._are_events_due = True
-        self._tell(True, None)
+        self._tell(True, self._remark())
         while True:
             self._wake.clear()
             if batch := await self._next_batch():
@@ -325,6 +425,16 @@ class MqttSink:
         with contextlib.suppress(*Failure):
             async with asyncio.timeout(_LEAVE_S):
                 await self._say(client, b"offline")
+
+
+def _boot_of(payload: object) -> str | None:
+    """The life of a daemon that an `info` is of; None where it doesn't say."""
+    try:
+        body = json.loads(payload) if isinstance(payload, bytes) else None
+    except ValueError:
+        return None
+    boot = body.get("boot") if isinstance(body, dict) else None
+    return boot if isinstance(boot, str) else None
 
 
 def _topic_prefix(base: str, node: str) -> str:

@@ -116,8 +116,8 @@ async def test_a_broker_that_hangs_gets_all_events_when_it_wakes(journal: Journa
 
 
 async def _acknowledge_no_event(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """A broker that answers CONNECT, `online` and SUBSCRIBE, and takes in silence what comes then."""
-    replies = iter([b"\x20\x02\x00\x00", b"\x40\x02\x00\x01", b"\x90\x06\x00\x02\x01\x00\x00\x00"])
+    """A broker that answers CONNECT, SUBSCRIBE and `online`, and takes in silence what comes then."""
+    replies = iter([b"\x20\x02\x00\x00", b"\x90\x04\x00\x01\x01\x01", b"\x40\x02\x00\x02"])
     while await reader.read(1 << 16):
         writer.write(next(replies, b""))
     writer.close()
@@ -334,6 +334,21 @@ def test_events_nobody_will_be_told_are_not_kept(why: str, box: Box) -> None:
     box.wait_for(child, "event=device_drained")
     with closing(sqlite3.connect(box.state / JOURNAL_NAME)) as db:
         assert db.execute("SELECT count (*) FROM outbox").fetchone() == (0,)
+
+
+@pytest.mark.mosquitto
+async def test_status_says_that_another_daemon_has_the_same_name(box: Box, mosquitto: Mosquitto) -> None:
+    """Their topics change to and fro, and nobody who looks at them can see why."""
+    await mosquitto.start()
+    async with running(sink_at(mosquitto.url).run()) as other:
+        async with listening(mosquitto.url, "cnnbo/v1/tower/availability") as listener:
+            await listener.until(lambda: listener.newest("availability") == b"online")
+        async with connected(BrokerAddress.parse(mosquitto.url).client("info")) as client:
+            await client.publish("cnnbo/v1/tower/info", b'{"boot": "7f3a"}', qos=1, retain=True)
+        child = await _start(box, mosquitto.url)
+        await asyncio.to_thread(box.wait_for, child, "another daemon publishes")
+        assert "give each daemon a name of its own" in (await asyncio.to_thread(box.run, "status")).stdout
+        assert not other.done()
 
 
 async def test_status_counts_events_that_were_dropped(box: Box, mosquitto: Mosquitto) -> None:

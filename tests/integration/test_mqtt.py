@@ -106,12 +106,15 @@ class Connections:
         self.changes.append((is_connected, reason))
         self._news.set()
 
-    async def count(self, wanted: int) -> tuple[bool, str | None]:
-        """Wait for that many changes and return the last of them."""
+    async def until(self, is_enough: Callable[[], bool]) -> None:
         async with asyncio.timeout(_WAIT_S):
-            while len(self.changes) < wanted:
+            while not is_enough():
                 self._news.clear()
                 await self._news.wait()
+
+    async def count(self, wanted: int) -> tuple[bool, str | None]:
+        """Wait for that many changes and return the last of them."""
+        await self.until(lambda: len(self.changes) >= wanted)
         return self.changes[wanted - 1]
 
 
@@ -216,6 +219,54 @@ async def test_a_late_death_of_a_former_life_is_contradicted(broker_url: str) ->
             await client.publish(sink.availability_topic, b"offline", qos=1, retain=True)
         await listener.until(lambda: listener.newest("availability") == b"offline")
         await listener.until(lambda: listener.newest("availability") == b"online")
+
+
+def others_known(told: Connections) -> list[bool]:
+    """What was said, in turn, of whether another daemon uses the node's name."""
+    return [reason is not None and "--node" in reason for is_connected, reason in told.changes if is_connected]
+
+
+async def test_two_daemons_of_one_name_leave_each_others_topics_alone(
+    broker_url: str, request: pytest.FixtureRequest
+) -> None:
+    """A user's own daemon beside the service has the host's name, too: both are told, and none wipes the other's."""
+    first_told, second_told = Connections(), Connections()
+    first, second = sink_at(broker_url, first_told, boot="first"), sink_at(broker_url, second_told, boot="second")
+    for sink, name in ((first, "first"), (second, "second")):
+        sink.publish(Message("info", {"pid": 1}, "cnnbo.info/1", Delivery.STATE))
+        sink.publish(state(f"study/{name}", finished=1))
+    async with running(first.run()), listening(broker_url) as listener:
+        await listener.object_of("/study/first")
+        async with running(second.run()):
+            await listener.object_of("/study/second")
+            for told in (first_told, second_told):
+                await told.until(lambda told=told: others_known(told)[-1:] == [True])  # type: ignore[misc]
+            second.publish(state("study/marker"))
+            await listener.object_of("/study/marker")
+            assert b"" not in [payload for _, payload, _ in listener.received]
+        await first_told.until(lambda: others_known(first_told) == [False, True, False])
+        if "mosquitto" in request.node.name:  # the embedded broker hands its orphans out at the next connection only
+            await listener.until(lambda: {listener.newest(f"/study/{name}") for name in ("second", "marker")} == {b""})
+        assert listener.newest("/study/first") != b""
+
+
+@pytest.mark.parametrize(("doubt_s", "will"), [(60.0, b"offline"), (0.5, None)])
+async def test_a_name_is_free_again_when_its_former_owner_is_gone(
+    broker_url: str, doubt_s: float, will: bytes | None
+) -> None:
+    """A box that lost its power is `online` until the will comes; if the broker lost power, too, none ever comes."""
+    async with connected(BrokerAddress.parse(broker_url).client("former-life")) as client:
+        for topic, payload in (("availability", b"online"), ("info", b'{"boot": "former"}'), ("study/old", b"{}")):
+            await client.publish(f"cnnbo/v1/tower/{topic}", payload, qos=1, retain=True)
+    told = Connections()
+    async with listening(broker_url) as listener, running(sink_at(broker_url, told, doubt_s=doubt_s).run()):
+        await told.until(lambda: others_known(told)[-1:] == [True])
+        assert await listener.payload_of("/study/old") == b"{}"
+        if will is not None:
+            async with connected(BrokerAddress.parse(broker_url).client("former-life")) as client:
+                await client.publish("cnnbo/v1/tower/availability", will, qos=1, retain=True)
+        await listener.until(lambda: listener.newest("/study/old") == b"")
+        assert others_known(told)[-2:] == [True, False]
 
 
 async def test_progress_comes_at_most_once_an_interval_and_its_end_is_not_lost(broker_url: str) -> None:
