@@ -37,7 +37,7 @@ def read_fields(payload: bytes) -> dict[str, Any]:
     """The JSON object of a message; an empty message asks without arguments.
 
     Raises:
-        RequestError: it is none, too long, or nested too deeply.
+        RequestError: it is none, too long, nested too deeply, or holds half a surrogate pair anywhere.
     """
     if len(payload) > MAX_REQUEST_BYTES:
         raise RequestError(f"a request is at most {MAX_REQUEST_BYTES // 1024} KiB; this one has {len(payload)} bytes.")
@@ -55,6 +55,12 @@ def read_fields(payload: bytes) -> dict[str, Any]:
         raise RequestError(f'a request is a JSON object, like {{"transaction": 1}}, not {_kind(fields)}.')
     if _is_too_deep(fields):
         raise _too_deep()
+    try:
+        json.dumps(fields, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:  # JSON can spell it, UTF-8 can't: no answer could quote it
+        raise RequestError(
+            f"a request is UTF-8 text; {shown(error.object[error.start])} of this one is half a surrogate pair."
+        ) from None
     return fields
 
 

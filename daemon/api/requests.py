@@ -197,8 +197,9 @@ def read_request(kind: type[Request], verb: str, args: Mapping[str, Any]) -> Req
 
 
 def _sentence(kind: type[Request], verb: str, details: ErrorDetails) -> str:
-    name = str(details["loc"][0])
-    if details["type"] == "extra_forbidden":
+    # Of a name that is half a surrogate pair pydantic says no place.
+    name = str(details["loc"][0] if details["loc"] else details["input"])
+    if details["type"] == "extra_forbidden" or not details["loc"]:
         known = list(kind.model_fields)
         remedy = did_you_mean(name, known) if known else "it takes none."
         return f"{shown(name)} is no argument of {verb}; {remedy}"

@@ -1,4 +1,4 @@
-"""Documents that are almost right: a valid one in which a few parts were replaced, removed, doubled or retyped."""
+"""Documents that are almost right: valid ones, of which parts were replaced, renamed, removed, doubled or retyped."""
 
 import copy
 from typing import Any
@@ -13,9 +13,12 @@ ODD_VALUES: list[Any] = [
     ["a", 1],
 ]  # fmt: skip
 
+_odd_names = st.sampled_from([text for text in ODD_VALUES if isinstance(text, str)])
+_names = st.text(max_size=3) | _odd_names
+
 odd_values = st.sampled_from(ODD_VALUES).map(copy.deepcopy) | st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_names, inner, max_size=3),
     max_leaves=5,
 )
 """Any JSON data, the odd ones often."""
@@ -55,11 +58,13 @@ def mutated(draw: st.DrawFn, document: Any) -> Any:
     root = {"document": copy.deepcopy(document)}
     for _ in range(draw(st.integers(1, 3))):
         holder, key = draw(st.sampled_from(_holders(root)))
-        match draw(st.sampled_from(["replace", "replace", "retype", "remove", "double"])):
+        match draw(st.sampled_from(["replace", "replace", "retype", "rename", "remove", "double"])):
             case "replace":
                 holder[key] = draw(odd_values)
             case "retype":
                 holder[key] = _retyped(holder[key])
+            case "rename" if isinstance(holder, dict) and holder is not root:
+                holder[draw(_odd_names)] = holder.pop(key)
             case "remove" if holder is not root:
                 del holder[key]
             case "double" if isinstance(holder, list):

@@ -62,11 +62,12 @@ def test_nonsense_gets_an_answer_and_the_next_request_too(busy_box: Box) -> None
         b'{"verb": "dance", "transaction": 7}',
         b'{"verb": "show", "args": 5}',
         b'{"verb": "show", "args": {"study": 5}}',
+        b'{"verb": "show", "args": {"\\ud800": 5}}',
         b'{"verb": "submit", "args": {"spec": {"space": 3}}}',
         b'{"verb": "follow", "args": {}}',
         b'{"verb": "ping", "transaction": "last"}',
     )
-    assert [answer["status"] for answer in answers] == ["error"] * 7 + ["ok"]
+    assert [answer["status"] for answer in answers] == ["error"] * 8 + ["ok"]
     assert answers[2]["transaction"] == 7 and "dance" in answers[2]["error"]
     assert answers[-1] == {"transaction": "last", "status": "ok", "data": {}, "error": None}
     assert not any("a bug" in str(answer["error"]) for answer in answers)

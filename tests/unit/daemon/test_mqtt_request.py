@@ -62,6 +62,13 @@ def test_what_is_no_number_to_everybody_is_refused(number: str) -> None:
         read_fields(f'{{"devices": {number}}}'.encode())
 
 
+@pytest.mark.parametrize("fields", [{"\ud800": 1}, {"study": "\udfff"}, {"study": {"space": [{"x\ud800": {}}]}}])
+def test_half_a_surrogate_pair_is_refused_wherever_it_stands(fields: dict[str, Any]) -> None:
+    """JSON can spell it, but it is no text: neither a log nor an answer could tell it."""
+    with pytest.raises(RequestError, match=r'UTF-8 text; "[\ud800\udfff]" of this one is half a surrogate pair'):
+        read_fields(json.dumps(fields).encode())
+
+
 @pytest.mark.parametrize("verb", ["delete", "retry", "logs", "devices", "trials", "run", "follow", "watch", "data"])
 def test_what_stays_on_the_box_says_what_to_type_there(verb: str) -> None:
     """Whoever looks for it over MQTT would look for the spelling."""

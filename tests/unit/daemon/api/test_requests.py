@@ -83,6 +83,8 @@ def test_other_boxes_ask_for_less() -> None:
         ("pause", {"study": "svhn", "nwo": True}, '"nwo" is no argument of pause; known are study, now.'),
         ("pause", {"study": "svhn", "nows": True}, 'did you mean "now"?'),
         ("ping", {"study": "svhn"}, '"study" is no argument of ping; it takes none.'),
+        ("ping", {"\ud800": 1}, '"\ud800" is no argument of ping; it takes none.'),
+        ("show", {"study": "svhn", "\ud800": 1}, '"\ud800" is no argument of show;'),
     ],
 )
 def test_a_mistake_is_told_in_a_sentence_with_the_remedy(verb: str, args: dict[str, Any], sentence: str) -> None:
