@@ -74,8 +74,13 @@ async def response(transaction: object, what: str, work: Awaitable[object]) -> d
     except CnnboError as error:
         return refusal(transaction, error)
     except Exception as error:
-        log.exception("a bug in cnnbo: %s failed", what)
-        return refusal(transaction, RequestError(f"a bug in cnnbo: {error!r}; see the daemon's log."))
+        return refusal(transaction, bug(what, error))
+
+
+def bug(what: str, error: Exception) -> RequestError:
+    """What is said of a mistake of our own; call it where the error was caught, for its traceback goes into the log."""
+    log.exception("a bug in cnnbo: %s failed", what)
+    return RequestError(f"a bug in cnnbo: {error!r}; see the daemon's log.")
 
 
 def refusal(transaction: object, error: CnnboError) -> dict[str, object]:

@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 import json
 import logging
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,7 +18,7 @@ from cnnbo.daemon import messages
 from cnnbo.daemon.api import requests
 from cnnbo.daemon.api.requests import MQTT_REQUESTS, Request
 from cnnbo.daemon.envelope import Envelope
-from cnnbo.daemon.handler import Handler, Peer, refusal, response
+from cnnbo.daemon.handler import Handler, Peer, bug, refusal, response
 from cnnbo.daemon.journal import RECEIPTS_KEPT, Receipt
 from cnnbo.daemon.mqtt import BrokerAddress, connected, reason_of, reconnect_for_ever, subscribe
 from cnnbo.daemon.mqtt_request import read_fields, read_verb, take_transaction
@@ -114,7 +114,7 @@ class Orders:
         return [order.response]
 
     async def _answer(self, transaction: str | int | None, verb: str, work: Awaitable[object]) -> dict[str, object]:
-        return _without_trials(await response(transaction, verb, work))
+        return await response(transaction, verb, _without_trials(work))
 
     async def _outcome(self, request: Request) -> object:
         return self._handler.outcome(request)
@@ -128,12 +128,10 @@ def _digest(request: Request) -> str:
     return hashlib.sha256(json.dumps(request.model_dump(), sort_keys=True).encode()).hexdigest()
 
 
-def _without_trials(answer: dict[str, object]) -> dict[str, object]:
+async def _without_trials(work: Awaitable[object]) -> object:
     """The answer to an order about a study with a thousand trials has to fit, too; each stands in its own topic."""
-    data = answer["data"]
-    if isinstance(data, dict):
-        data = {key: value for key, value in data.items() if key != "trials"}
-    return {**answer, "data": data}
+    data = await work
+    return {key: value for key, value in data.items() if key != "trials"} if isinstance(data, dict) else data
 
 
 class MqttDoor:
@@ -182,12 +180,15 @@ class MqttDoor:
         self._is_open: bool | None = None
 
     async def run(self) -> None:
-        """Answer until cancelled. What is worked on goes on while there is no broker, and is answered after that."""
-        tasks = [asyncio.create_task(self._work(), name=f"request {number}") for number in range(WORKERS)]
-        try:
-            await reconnect_for_ever(self._session, self._lost, self._retry_s)
-        finally:
-            await end_tasks(tasks, _LEAVE_S)
+        """Answer until cancelled. What is worked on goes on while there is no broker, and is answered after that.
+
+        Raises:
+            Exception: a bug in the door itself, past which it can't be relied on; open a new one.
+        """
+        door = reconnect_for_ever(self._session, self._lost, self._retry_s)
+        tasks = [asyncio.create_task(door, name="mqtt-door")]
+        tasks += [asyncio.create_task(self._work(), name=f"request {number}") for number in range(WORKERS)]
+        await _first_end_of(tasks)
 
     def _lost(self, error: BaseException) -> None:
         if self._is_open is not False:
@@ -202,18 +203,11 @@ class MqttDoor:
             self._identifier, keepalive_s=self._keepalive_s, reply_s=self._reply_s, queue_limit=_UNREAD_LIMIT
         )
         async with connected(client):
-            # No TaskGroup, which cancels its tasks but once: aiomqtt's waits may drop a cancellation, see `end_tasks`.
-            tasks = (
+            tasks = [
                 asyncio.create_task(self._receive(client), name="mqtt-requests"),
                 asyncio.create_task(self._send(client), name="mqtt-responses"),
-            )
-            try:
-                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    task.result()  # raises
-            finally:
-                await end_tasks(tasks, _LEAVE_S)
-                await asyncio.gather(*tasks, return_exceptions=True)  # both may have failed; the first one tells enough
+            ]
+            await _first_end_of(tasks)
 
     async def _receive(self, client: aiomqtt.Client) -> None:
         await subscribe(client, f"{self._prefix}/request/+")
@@ -251,9 +245,12 @@ class MqttDoor:
         transaction, request = _read(letter)
         if isinstance(request, CnnboError):
             return [refusal(transaction, request)]
-        if isinstance(request, _READINGS):
-            return [await response(transaction, letter.verb, self._handler.handle(request, PEER))]
-        return await self._orders.carry_out(letter.verb, transaction, request)
+        try:
+            if isinstance(request, _READINGS):
+                return [await response(transaction, letter.verb, self._handler.handle(request, PEER))]
+            return await self._orders.carry_out(letter.verb, transaction, request)
+        except Exception as error:
+            return [refusal(transaction, bug(letter.verb, error))]
 
     async def _respond(self, verb: str, answer: dict[str, object]) -> None:
         topic = f"response/{verb if len(verb) <= _LONGEST_VERB else 'unknown'}"
@@ -285,6 +282,22 @@ def _read(letter: _Letter) -> tuple[str | int | None, Request | CnnboError]:
         return transaction, read_verb(letter.verb, fields)
     except CnnboError as error:
         return transaction, error
+    except Exception as error:
+        return transaction, bug(letter.verb, error)
+
+
+async def _first_end_of(tasks: Collection["asyncio.Task[None]"]) -> None:
+    """Run tasks that have no end until one of them fails, and raise what it raised.
+
+    No TaskGroup, which cancels its tasks but once: aiomqtt's waits may drop a cancellation, see `end_tasks`.
+    """
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()  # raises
+    finally:
+        await end_tasks(tasks, _LEAVE_S)
+        await asyncio.gather(*tasks, return_exceptions=True)  # several may have failed; the first one tells enough
 
 
 def _sendable(answer: dict[str, object]) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import logging
 import os
 import secrets
 import signal
@@ -35,8 +36,13 @@ if TYPE_CHECKING:
     from cnnbo.daemon.api.objects import DaemonObject, FactsObject, InfoObject
     from cnnbo.daemon.mqtt import BrokerAddress
 
+log = logging.getLogger(__name__)
+
 LAST_WAIT_S = 10.0
 """After a second wish to stop, so long may the ends of killed trials take to be journalled."""
+
+REOPEN_S = 5.0
+"""So long after a bug in it the door for requests over MQTT is opened again."""
 
 LOCK_NAME = "lock"
 DAY_S = 86400.0
@@ -252,18 +258,23 @@ async def _mqtt(
 async def _requests(
     settings: Settings, broker: "BrokerAddress", daemon: Daemon, handler: Handler, journal: Journal
 ) -> None:
-    """Answer requests over MQTT."""
+    """Answer requests over MQTT, whatever happens there: no bug in it may end the daemon, and its trials with it."""
     from cnnbo.daemon.mqtt_door import MqttDoor
 
-    door = MqttDoor(
-        broker,
-        f"{settings.mqtt.base}/v1/{settings.node}",
-        identifier=f"cnnbo-{settings.node}-{daemon.boot}-requests",
-        boot=daemon.boot,
-        handler=handler,
-        receipts=await journal.receipts(),
-    )
-    await door.run()
+    while True:
+        try:
+            door = MqttDoor(
+                broker,
+                f"{settings.mqtt.base}/v1/{settings.node}",
+                identifier=f"cnnbo-{settings.node}-{daemon.boot}-requests",
+                boot=daemon.boot,
+                handler=handler,
+                receipts=await journal.receipts(),
+            )
+            await door.run()
+        except Exception:
+            log.exception("a bug in cnnbo: requests over MQTT failed; they are taken again in %.0f s", REOPEN_S)
+            await asyncio.sleep(REOPEN_S)
 
 
 def _info(settings: Settings, daemon: Daemon, shell: Shell) -> Message:
