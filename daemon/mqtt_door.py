@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import json
 import logging
+import secrets
 from collections.abc import Awaitable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -140,7 +141,6 @@ class MqttDoor:
     Args:
         broker: where it is, or its URL, `mqtt[s]://user:password@host[:port]`.
         prefix: `<base>/v1/<node>`.
-        identifier: of its connection.
         boot: identifies this life of the daemon.
         handler: carries the requests out.
         receipts: of orders that earlier lives carried out, oldest first.
@@ -157,7 +157,6 @@ class MqttDoor:
         broker: str | BrokerAddress,
         prefix: str,
         *,
-        identifier: str,
         boot: str,
         handler: Handler,
         receipts: Iterable[Receipt] = (),
@@ -167,7 +166,7 @@ class MqttDoor:
     ) -> None:
         self._address = BrokerAddress.of(broker)
         self._prefix = prefix
-        self._identifier = identifier
+        self._identifier = f"cnnbo-{secrets.token_hex(8)}"  # see `MqttSink`
         self._handler = handler
         self._orders = Orders(handler, receipts)
         self._envelope = Envelope(boot)

@@ -266,7 +266,6 @@ async def _requests(
             door = MqttDoor(
                 broker,
                 f"{settings.mqtt.base}/v1/{settings.node}",
-                identifier=f"cnnbo-{settings.node}-{daemon.boot}-requests",
                 boot=daemon.boot,
                 handler=handler,
                 receipts=await journal.receipts(),

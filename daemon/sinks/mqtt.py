@@ -10,6 +10,7 @@ import contextlib
 import json
 import logging
 import math
+import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -188,9 +189,10 @@ class MqttSink:
     ) -> None:
         self._address = BrokerAddress.of(broker)
         self._prefix = _topic_prefix(base, node)
-        # One id per boot: at a reconnect the broker ends our half-dead former connection instead of keeping it until
-        # its keep-alive runs out, when its will would call us offline.
-        self._identifier = f"cnnbo-{node}-{boot}"
+        # One id for life: at a reconnect the broker ends our half-dead former connection instead of keeping it until
+        # its keep-alive runs out, when its will would call us offline. And one that nobody knows: whoever connects with
+        # it, a mere reader too, ends our connection.
+        self._identifier = f"cnnbo-{secrets.token_hex(8)}"
         self._node = node
         self._boot = boot
         self._envelope = Envelope(boot)

@@ -336,3 +336,25 @@ async def test_a_port_without_tls_is_told(tmp_path: Path) -> None:
         reason = await refusal(BrokerAddress.parse(plain.url.replace("mqtt:", "mqtts:")))
     gc.collect()
     assert "does not seem to speak TLS at this port" in reason
+
+
+async def test_a_reader_who_takes_a_name_for_a_daemons_disturbs_nobody(broker: SecuredBroker, box: Box) -> None:
+    """A broker ends the connection of whoever had a client id before; a reader knows all that a daemon tells."""
+    password = broker.folder / "passwords" / "tower"
+    box.environment |= {
+        "CNNBO_MQTT_URL": f"mqtts://localhost:{broker.port}",
+        "CNNBO_MQTT_USER": "tower",
+        "CNNBO_MQTT_PASSWORD_FILE": str(password),
+        "CNNBO_MQTT_CA": str(broker.folder / "ca.crt"),
+        "CNNBO_MQTT_REQUESTS": "true",
+    }
+    daemon = box.start("daemon", "--devices", "cpu:1", "--node", "tower")
+    await asyncio.to_thread(box.wait_for, daemon, "requests are taken on")
+    boot = (await asyncio.to_thread(box.json, "status"))["daemon"]["boot"]
+    viewer, operator = broker.address("viewer"), broker.address("operator")
+    async with subscribed(operator, f"{ROOT}/tower/availability", f"{ROOT}/tower/response/ping") as seen:
+        forged = (viewer.client(f"cnnbo-tower-{boot}{suffix}") for suffix in ("", "-requests"))
+        async with connected(next(forged)), connected(next(forged)):
+            await publish(operator, f"{ROOT}/tower/request/ping", b'{"transaction": "after that"}')
+            await seen.until(lambda: any(b"after that" in said for said in seen.payloads))
+    assert b"offline" not in seen.payloads

@@ -119,7 +119,7 @@ async def broker(tmp_path: Path) -> AsyncIterator[Mosquitto]:
 @contextlib.asynccontextmanager
 async def open_door(broker: Mosquitto, shell: Shell) -> AsyncIterator[tuple[Script, "asyncio.Task[None]"]]:
     """A door of a shell, and somebody before it."""
-    door = MqttDoor(broker.url, PREFIX, identifier="door", boot="b", handler=handler_of(shell), retry_s=(0.01, 0.1))
+    door = MqttDoor(broker.url, PREFIX, boot="b", handler=handler_of(shell), retry_s=(0.01, 0.1))
     task = asyncio.create_task(door.run())
     async with connected(BrokerAddress.parse(broker.url).client("script", queue_limit=0)) as client:
         await client.subscribe(f"{PREFIX}/response/+", qos=1)
