@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import ipaddress
 import logging
 import os
 import secrets
@@ -207,7 +208,7 @@ def _broker_of(settings: Settings) -> "BrokerAddress | None":
     """The broker of the settings; None = one of our own, or none at all.
 
     Raises:
-        ConfigurationError: its password or its CA can't be read, or requests would be taken from everybody.
+        ConfigurationError: its password or its CA can't be read, or requests would be taken with no password.
     """
     if not settings.mqtt.enabled:
         return None
@@ -216,13 +217,28 @@ def _broker_of(settings: Settings) -> "BrokerAddress | None":
         from cnnbo.daemon.credentials import daemon_address
 
         broker = daemon_address(settings.mqtt)
-    if settings.mqtt.requests and (broker is None or broker.user is None):
+    if not settings.mqtt.requests:
+        return broker
+    if broker is None or not broker.user or not broker.password:
         raise ConfigurationError(
             "mqtt.requests = true takes orders from whoever the broker lets in, so mqtt.url has to name a broker with "
             'users, like "mqtts://broker.lan:8883", and mqtt.user and mqtt.password_file say who to log in as; '
             "or leave mqtt.requests out: the news are published without it."
         )
+    if not broker.tls and not _is_loopback(broker.host):
+        log.warning(
+            "mqtt.requests: passwords and orders go to %s in clear, so whoever is on the way can give orders too; "
+            "set mqtt.url to mqtts://%s (`cnnbo broker configure` sets up a broker with TLS)",
+            *(broker, broker.host),
+        )
     return broker
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 async def _mqtt(

@@ -89,3 +89,25 @@ async def test_a_bug_in_the_door_itself_opens_a_new_one(
     monkeypatch.setattr(mqtt_door, "_sendable", lambda response: next(faults, rightly)(response))
     assert (await answer(url, "ping", "p"))["status"] == "ok"
     assert "requests over MQTT failed; they are taken again in" in caplog.text and "KeyError" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("url", "is_warned"),
+    [
+        ("mqtt://me:secret@broker.invalid", True),
+        ("mqtts://me:secret@broker.invalid", False),
+        ("mqtt://me:secret@localhost:1", False),
+        ("mqtt://me:secret@127.0.0.2:1", False),
+        ("mqtt://me:secret@[::1]:1", False),
+    ],
+)
+async def test_orders_in_clear_are_warned_about(
+    url: str, is_warned: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever hears a password on the way can stop studies; on the box itself there is no way to listen on."""
+    settings = Settings(tmp_path / "state", "tower", tmp_path, MqttSettings(url, requests=True))
+    async with running_daemon(settings, "cpu:1"):
+        pass
+    warning = "passwords and orders go to mqtt://broker.invalid:1883 in clear"
+    assert caplog.text.count(warning) == is_warned and ("in clear" in caplog.text) is is_warned
+    assert "secret" not in caplog.text

@@ -360,7 +360,9 @@ async def test_an_answer_too_long_for_brokers_names_the_topics_instead(desk: Des
     assert [trial["id"] for trial in shown["trials"]] == list(range(1, 2001))
 
 
-@pytest.mark.parametrize("url", [None, "mqtt://127.0.0.1:1"])
+@pytest.mark.parametrize(
+    "url", [None, "mqtt://127.0.0.1:1", "mqtt://me@127.0.0.1:1", "mqtt://me:@127.0.0.1:1", "mqtt://:secret@127.0.0.1:1"]
+)
 def test_a_broker_that_lets_everybody_in_is_no_door(box: Box, url: str | None) -> None:
     """Whoever reaches the broker could stop studies; that is said before anything starts."""
     box.environment |= {"CNNBO_MQTT_REQUESTS": "true"}
