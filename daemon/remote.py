@@ -5,18 +5,22 @@ Reading needs no right but to read, and works while the box is away; orders need
 
 import asyncio
 import contextlib
+import functools
 import json
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import aiomqtt
 
 from cnnbo.daemon.client import data_of
 from cnnbo.daemon.mqtt import BrokerAddress, Failure, connected, reason_of
 from cnnbo.scheduler.errors import RequestError
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 T = TypeVar("T")
 
@@ -43,7 +47,7 @@ class Box:
         return [
             _body(found)
             for topic, found in self.objects.items()
-            if topic.rpartition("/")[0] == kind and topic.rpartition("/")[2] == str(found.get(identity))
+            if topic.rpartition("/")[0] == kind and topic.rpartition("/")[2] == str(found[identity])
         ]
 
     @property
@@ -54,7 +58,7 @@ class Box:
     @property
     def told(self) -> str | None:
         """When it told the newest of this, RFC 3339; None if it told nothing."""
-        return max((str(found["ts"]) for found in self.objects.values() if "ts" in found), default=None)
+        return max((str(found["ts"]) for found in self.objects.values()), default=None)
 
 
 def _body(found: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,10 +109,8 @@ class RemoteDaemon:
             "daemon": daemon if box.is_online else None,
             "mqtt": str(self._address),
             "limit": info.get("limit"),
-            "devices": sorted(
-                box.bodies("device", "uuid"), key=lambda device: (device.get("index") or 0, str(device["uuid"]))
-            ),
-            "studies": sorted(box.bodies("study", "name"), key=lambda study: str(study.get("started"))),
+            "devices": sorted(box.bodies("device", "uuid"), key=lambda device: (device["index"], device["uuid"])),
+            "studies": sorted(box.bodies("study", "name"), key=lambda study: str(study["started"])),
         }
 
     def show(self, name: str) -> dict[str, Any]:
@@ -200,7 +202,7 @@ class RemoteDaemon:
             box = boxes.setdefault(node, Box(node))
             if rest == "availability":
                 box.is_online = payload == b"online"
-            elif (found := _object(payload)) is not None:
+            elif (found := _object(_kind_of(rest), payload)) is not None:
                 box.objects[rest] = found
         return self._chosen(boxes)
 
@@ -254,14 +256,42 @@ class RemoteDaemon:
 async def _response(client: aiomqtt.Client, transaction: str) -> dict[str, Any]:
     while True:
         message = await anext(client.messages)
-        found = _object(message.payload) if isinstance(message.payload, bytes) else None
-        if found is not None and found.get("transaction") == transaction:
+        found = _object("response", message.payload) if isinstance(message.payload, bytes) else None
+        if found is not None and found["transaction"] == transaction:
             return found
 
 
-def _object(payload: bytes) -> dict[str, Any] | None:
+def _kind_of(topic: str) -> str:
+    """What a topic below the node is about: "trial" of `study/svhn/trial/17`."""
+    *_, around, last = ["", *topic.split("/")]
+    return around or last
+
+
+@functools.cache
+def _types() -> "Mapping[str, TypeAdapter[Any]]":
+    from pydantic import TypeAdapter  # a fifth of a second that only readers of other boxes spend
+
+    from cnnbo.daemon.api import objects
+
+    kinds = {
+        "envelope": objects.EnvelopeKeys,
+        "info": objects.InfoObject,
+        "device": objects.DeviceObject,
+        "study": objects.StudyObject,
+        "trial": objects.TrialObject,
+        "response": objects.ResponseObject,
+    }
+    return {name: TypeAdapter(kind) for name, kind in kinds.items()}
+
+
+def _object(kind: str, payload: bytes) -> dict[str, Any] | None:
+    """The object that a payload holds, with keys that only a newer daemon knows; None if it is none of ours.
+
+    A broker carries other people's messages too, and what they left on a topic.
+    """
     try:
-        found = json.loads(payload)
-    except (ValueError, RecursionError):  # a broker carries other people's messages too
+        for part in ("envelope", kind):
+            _types()[part].validate_json(payload, strict=True)
+    except ValueError:
         return None
-    return found if isinstance(found, dict) else None
+    return cast(dict[str, Any], json.loads(payload))

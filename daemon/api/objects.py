@@ -1,8 +1,9 @@
 """What is told of boxes, devices, studies and trials: the objects of topics, responses and `--json`, key by key.
 
 Producers name these types for mypy alone, so that a daemon never imports this module; `schemas` makes of it what is
-published, with the text below each key as its description. DESIGN: times are RFC 3339 UTC, unknown is null, numbers are
-numbers with their unit in the name; keys are only ever added.
+published, with the text below each key as its description, and `cnnbo.daemon.remote` checks with it what another box
+told. DESIGN: times are RFC 3339 UTC, unknown is null, numbers are numbers with their unit in the name; keys are only
+ever added.
 """
 
 from typing import Annotated, Literal
@@ -41,7 +42,7 @@ Outcome = Literal[
 """How an attempt ended: `complete`, `cancelled` or a failure class."""
 
 
-@with_config(ConfigDict(use_attribute_docstrings=True))
+@with_config(ConfigDict(use_attribute_docstrings=True, allow_inf_nan=False))
 class Told(TypedDict):
     """Has its keys described by the text below each."""
 

@@ -1,0 +1,106 @@
+"""Another box read through a broker that carries other people's messages too."""
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.fuzz.mutations import DEEP, ODD_VALUES
+from tests.mosquitto import Mosquitto
+from typer.testing import CliRunner
+
+from cnnbo.cli.app import app
+from cnnbo.daemon.mqtt import BrokerAddress, connected
+
+pytestmark = pytest.mark.mosquitto
+
+PREFIX = "cnnbo/v1/tower"
+ENVELOPE = {"schema": "cnnbo.any/1", "ts": "2026-11-24T14:36:02.114Z", "boot": "b", "seq": 1}
+NEWER = {"told_by_a_newer_daemon": [1]}
+DEVICE: dict[str, Any] = {
+    **ENVELOPE, "uuid": "cpu-0", "index": 0, "name": "CPU slot", "state": "busy", "reason": None,
+    "since": "2026-11-24T14:36:02.114Z", "memory_used_mib": 1, "memory_total_mib": 2.5, "utilisation_percent": 100,
+    "temperature_c": 50.5, "power_w": 3, "study": "svhn", "trial": 1, "phase": "training",
+}  # fmt: skip
+ATTEMPT: dict[str, Any] = {
+    "n": 1, "device": "cpu-0", "started": "2026-11-24T14:36:02.114Z", "ended": None, "outcome": None, "resumed": False,
+    "energy_j": None,
+}  # fmt: skip
+TRIAL: dict[str, Any] = {
+    **ENVELOPE, "id": 1, "state": "complete", "configuration": {"x": 0.5, "y": "relu", "z": 3}, "value": 0.9,
+    "failure": None, "source": "sobol", "duration_s": 3.5, "energy_j": None, "cost": 1, "attempts": [ATTEMPT],
+    "message": None, "note": None, "metrics": {"loss": 0.1, "top5": None}, "resumed": False,
+}  # fmt: skip
+STUDY: dict[str, Any] = {
+    **ENVELOPE, "name": "svhn", "state": "running", "reason": None, "archived": False, "evaluations": 4, "finished": 1,
+    "running": 1, "failed": 0, "cancelled": 0, "best": {"trial": 1, "value": 0.9, "configuration": {"x": 0.5}},
+    "best_trial": 1, "best_value": 0.9, "energy_kwh": None, "cost": 1.5, "eta_s": 60, "metric": "val_accuracy",
+    "direction": "maximize", "optimizer": "sobol", "model": "svhn-cnn", "seed": 1, "space": ["x"], "owner": "anna",
+    "python": None, "started": "2026-11-24T14:36:02.114Z", "ended": None, "spent_s": 5, "spent_wall_clock_s": 5,
+    "budget_wall_clock_s": None, "budget_cost": None, "budget_energy_kwh": None, "failures": {"crashed": 1},
+    "insight": None,
+}  # fmt: skip
+
+
+def spoilt(given: dict[str, Any], key: str, odd: list[Any]) -> list[dict[str, Any]]:
+    """The object without a key, and with odd values of it."""
+    return [{name: value for name, value in given.items() if name != key}, *(given | {key: value} for value in odd)]
+
+
+def leftovers() -> dict[str, bytes]:
+    """What may lie on the topics of a box, good and bad."""
+    objects = [("device", "uuid", DEVICE), ("study", "name", STUDY), ("study/svhn/trial", "id", TRIAL)]
+    left: dict[str, bytes] = {}
+    for kind, identity, good in objects:
+        bad = [change for key in good if key != identity for change in spoilt(good, key, ODD_VALUES)]
+        for number, body in enumerate(bad, 2):
+            name: object = number if identity == "id" else f"x{number}"
+            left[f"{kind}/{name}"] = json.dumps(body | {identity: name}).encode()
+        left |= {f"{kind}/{rest}": payload for rest, payload in (("deep", DEEP), ("text", b"no JSON"), ("list", b"[]"))}
+        left[f"{kind}/copy"] = json.dumps(good).encode()
+        left[f"{kind}/odd"] = json.dumps(good | {identity: "odd", "attempts": 5, "state": "odd"}).encode()
+        left[f"{kind}/{good[identity]}"] = json.dumps(good | NEWER).encode()
+    return left
+
+
+def told(given: dict[str, Any]) -> dict[str, Any]:
+    """The object as `--json` shows it: without the envelope, and with the keys that only a newer daemon knows."""
+    return {key: value for key, value in given.items() if key not in ENVELOPE} | NEWER
+
+
+@pytest.fixture
+async def broker(tmp_path: Path) -> AsyncIterator[Mosquitto]:
+    broker = Mosquitto(tmp_path)
+    await broker.start()
+    async with connected(BrokerAddress.parse(broker.url).client("neighbour")) as client:
+        for topic, payload in {"availability": b"offline", "info": b"{}", **leftovers()}.items():
+            await client.publish(f"{PREFIX}/{topic}", payload, qos=0, retain=True)
+        await client.publish("done", b"", qos=1)  # acknowledged after all of them
+    yield broker
+    await broker.stop()
+
+
+async def said(broker: Mosquitto, *arguments: str) -> str:
+    environment = {"CNNBO_CONFIG": os.devnull, "CNNBO_STATE": "/nowhere"}
+    command = [*arguments, "--broker", broker.url]
+    done = await asyncio.to_thread(CliRunner().invoke, app, command, env=environment)
+    assert done.exit_code == 0, (arguments, done.output, done.exception)
+    return done.stdout
+
+
+async def test_what_is_no_object_of_ours_is_passed_over(broker: Mosquitto) -> None:
+    """A test message that somebody left two years ago must not keep everybody from their results."""
+    assert "svhn" in await said(broker, "status")
+    status = json.loads(await said(broker, "status", "--json"))
+    [device] = [device for device in status["devices"] if device["uuid"] == "cpu-0"]
+    [study] = [study for study in status["studies"] if study["name"] == "svhn"]
+    assert (device, study) == (told(DEVICE), told(STUDY))
+    assert "odd" not in {found.get("state") for found in (*status["devices"], *status["studies"])}
+    assert "svhn #1   complete" in await said(broker, "show", "svhn", "1")
+    assert "svhn" in await said(broker, "show", "svhn")
+    shown = json.loads(await said(broker, "show", "svhn", "--json"))
+    assert shown["trials"][0] == told(TRIAL)
+    assert all(isinstance(trial["id"], int) and trial["attempts"] != 5 for trial in shown["trials"])
