@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import functools
 import json
+import re
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import aiomqtt
 
 from cnnbo.daemon.client import data_of
+from cnnbo.daemon.document import shown
 from cnnbo.daemon.mqtt import BrokerAddress, Failure, connected, reason_of
 from cnnbo.scheduler.errors import RequestError
 
@@ -119,6 +121,7 @@ class RemoteDaemon:
         Raises:
             RequestError: the broker can't be reached, or carries no such box or study.
         """
+        _check_name(name, "study")
         box = self._read(*_STUDY_TOPICS, f"study/{name}/trial/+")
         studies = {study["name"]: study for study in box.bodies("study", "name")}
         if name not in studies:
@@ -155,6 +158,8 @@ class RemoteDaemon:
 
     @contextlib.asynccontextmanager
     async def _connected(self) -> AsyncIterator[aiomqtt.Client]:
+        if self._node is not None:
+            _check_name(self._node, "box")
         # Without a limit: a study of a thousand trials is told in a thousand messages at once.
         client = self._address.client(f"cnnbo-ask-{secrets.token_hex(8)}", queue_limit=0)
         async with connected(client):
@@ -259,6 +264,16 @@ async def _response(client: aiomqtt.Client, transaction: str) -> dict[str, Any]:
         found = _object("response", message.payload) if isinstance(message.payload, bytes) else None
         if found is not None and found["transaction"] == transaction:
             return found
+
+
+def _check_name(name: str, what: str) -> None:
+    """Refuse what would be another topic than that of one study or box.
+
+    Raises:
+        RequestError: no study and no box can have this name.
+    """
+    if not re.fullmatch("[a-z0-9-]{1,40}", name):
+        raise RequestError(f'a {what} can\'t be called {shown(name)}; its name has 1 to 40 of a-z, 0-9 and "-".')
 
 
 def _kind_of(topic: str) -> str:

@@ -14,10 +14,12 @@ from typer.testing import CliRunner
 
 from cnnbo.cli.app import app
 from cnnbo.daemon.mqtt import BrokerAddress, connected
+from cnnbo.scheduler.errors import RequestError
 
 pytestmark = pytest.mark.mosquitto
 
 PREFIX = "cnnbo/v1/tower"
+ELSEWHERE = {"CNNBO_CONFIG": os.devnull, "CNNBO_STATE": "/nowhere"}
 ENVELOPE = {"schema": "cnnbo.any/1", "ts": "2026-11-24T14:36:02.114Z", "boot": "b", "seq": 1}
 NEWER = {"told_by_a_newer_daemon": [1]}
 DEVICE: dict[str, Any] = {
@@ -84,9 +86,8 @@ async def broker(tmp_path: Path) -> AsyncIterator[Mosquitto]:
 
 
 async def said(broker: Mosquitto, *arguments: str) -> str:
-    environment = {"CNNBO_CONFIG": os.devnull, "CNNBO_STATE": "/nowhere"}
     command = [*arguments, "--broker", broker.url]
-    done = await asyncio.to_thread(CliRunner().invoke, app, command, env=environment)
+    done = await asyncio.to_thread(CliRunner().invoke, app, command, env=ELSEWHERE)
     assert done.exit_code == 0, (arguments, done.output, done.exception)
     return done.stdout
 
@@ -104,3 +105,15 @@ async def test_what_is_no_object_of_ours_is_passed_over(broker: Mosquitto) -> No
     shown = json.loads(await said(broker, "show", "svhn", "--json"))
     assert shown["trials"][0] == told(TRIAL)
     assert all(isinstance(trial["id"], int) and trial["attempts"] != 5 for trial in shown["trials"])
+
+
+@pytest.mark.parametrize("name", ["#", "+", "ab#c", "a/b", "a\0b", "", "A", "x" * 41])
+@pytest.mark.parametrize(
+    "arguments", [("status", "--node", "{}"), ("show", "{}"), ("best", "{}"), ("pause", "s", "--node", "{}")]
+)
+def test_a_name_that_is_none_is_told_before_anybody_is_asked(arguments: tuple[str, ...], name: str) -> None:
+    """A wildcard would mean every topic; the broker that is named here isn't even there."""
+    command = [part.format(name) for part in arguments]
+    done = CliRunner().invoke(app, [*command, "--broker", "mqtt://127.0.0.1:1"], env=ELSEWHERE)
+    assert isinstance(done.exception, RequestError)
+    assert " can't be called " in str(done.exception) and "its name has 1 to 40 of a-z, 0-9" in str(done.exception)
