@@ -32,6 +32,7 @@ _LISTEN = "0A"  # a state in /proc/net/tcp
 # The router's figures are per topic filter that anybody subscribed to. rumqttd's own ones let the log of one filter
 # grow to a gigabyte, and hand a new subscriber no more than max_outgoing_packet_count retained messages.
 _CONFIG = """\
+# wanted: {wanted}
 id = 0
 
 [router]
@@ -57,8 +58,9 @@ dynamic_filters = true
 class EmbeddedBroker:
     """Runs the broker for the time of an `async with` block. Never raises: without a broker the daemon goes on.
 
-    It listens on 127.0.0.1, at `port` or, where that is taken, at a free one: whoever listens there already was not
-    asked to carry our news. It ends with this process, even if that is killed, and is started again if it dies.
+    It listens on 127.0.0.1 where it did the last time, for there it is looked for; else at `port` or, where that is
+    taken, at a free one: whoever listens there already was not asked to carry our news. It ends with this process, even
+    if that is killed, and is started again if it dies.
 
     Attributes:
         url: where it listens, or None if it could not be started.
@@ -66,12 +68,13 @@ class EmbeddedBroker:
 
     Args:
         folder: state folder, for the broker's configuration and its (nearly always empty) log.
-        port: the port to try first.
+        port: the port that is wanted.
     """
 
     def __init__(self, folder: Path, port: int = 1883) -> None:
         self._config = folder / "broker.toml"
         self._output = folder / "broker.log"
+        self._wanted = port
         self._port = port
         self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
@@ -110,9 +113,12 @@ class EmbeddedBroker:
         Raises:
             OSError: as `_start`, at the last try.
         """
+        last = await asyncio.to_thread(_last_port, self._config, self._wanted)
+        self._port = last or self._wanted
         for attempt in range(1, _FIRST_TRIES + 1):
-            self._port = _free_port(self._port)
-            await asyncio.to_thread(self._config.write_text, _CONFIG.format(host=_HOST, port=self._port))
+            self._port = _free_port(self._port, self._wanted)
+            configuration = _CONFIG.format(host=_HOST, port=self._port, wanted=self._wanted)
+            await asyncio.to_thread(self._config.write_text, configuration)
             try:
                 await self._start()
                 return
@@ -179,13 +185,21 @@ class EmbeddedBroker:
             await process.wait()
 
 
-def _free_port(wanted: int) -> int:
-    """`wanted` if nobody listens there, else a free port of the system's choice.
+def _last_port(config: Path, wanted: int) -> int | None:
+    """Where the broker of this configuration listened; None where there was none, or another port was wanted then."""
+    with contextlib.suppress(OSError, UnicodeError):
+        if found := re.search(rf"^# wanted: {wanted}\n(?s:.*)^listen = .*:(\d+)\"$", config.read_text(), re.MULTILINE):
+            return int(found[1])
+    return None
+
+
+def _free_port(*wanted: int) -> int:
+    """The first of these ports at which nobody listens, else a free port of the system's choice.
 
     Raises:
         OSError: no port can be had at all.
     """
-    for port in (wanted, 0):
+    for port in (*wanted, 0):
         with socket.socket() as probe, contextlib.suppress(OSError):
             # As the broker will: a port whose last connections are still being forgotten counts as free.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -5,12 +5,15 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cnnbo.cli import options
 from cnnbo.scheduler.errors import RequestError
+
+if TYPE_CHECKING:
+    from cnnbo.cli.monitor.sources import Source
 
 
 def broker_url(state: Path | None) -> str:
@@ -42,12 +45,19 @@ def watch(
     base: Annotated[str, typer.Option(help="Base of the topics, where the daemons have another.")] = "cnnbo",
 ) -> None:
     """Watch devices and studies of one box or several; q ends it."""
-    brokers = broker or [broker_url(state)]
-    raise typer.Exit(asyncio.run(_watch(brokers, options.state_folder(state), node, base, once=once, as_json=as_json)))
+    from cnnbo.cli.monitor.sources import Source  # MQTT: too slow to load for `cnnbo --help`
+    from cnnbo.daemon.credentials import broker_address, broker_addresses
+
+    home = options.state_folder(state)
+    if broker:
+        brokers = [Source(address) for address in broker_addresses(broker, os.environ)]
+    else:
+        brokers = [Source(broker_address(broker_url(state), os.environ), home)]
+    raise typer.Exit(asyncio.run(_watch(brokers, home, node, base, once=once, as_json=as_json)))
 
 
-async def _watch(brokers: list[str], home: Path, node: str | None, base: str, *, once: bool, as_json: bool) -> int:
-    from cnnbo.cli.monitor.screen import Monitor  # Rich and MQTT: too slow to load for `cnnbo --help`
+async def _watch(brokers: list["Source"], home: Path, node: str | None, base: str, *, once: bool, as_json: bool) -> int:
+    from cnnbo.cli.monitor.screen import Monitor  # Rich too
 
     monitor = Monitor(brokers, home, node, base)
     if once or as_json:

@@ -17,7 +17,7 @@ from cnnbo.cli.monitor.view import told_studies
 def outages(state: MonitorState) -> list[Text]:
     """A line for each broker that can't be reached."""
     reasons = [reason for reason in state.brokers.values() if reason is not None]
-    return [Text(f" no connection to {reason}; trying again", "bold red") for reason in reasons]
+    return [Text(f" {reason} (trying again)", "bold red") for reason in reasons]
 
 
 def silence(state: MonitorState) -> list[Text]:

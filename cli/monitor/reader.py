@@ -4,7 +4,8 @@ import asyncio
 import secrets
 from collections.abc import Callable
 
-from cnnbo.daemon.mqtt import BrokerAddress, connected, reason_of, reconnect_for_ever
+from cnnbo.cli.monitor.sources import Source
+from cnnbo.daemon.mqtt import connected, reconnect_for_ever
 
 _QUEUE = 100_000  # messages that wait to be folded; all retained ones of a large broker arrive in one go
 _RETRY_S = (0.5, 10.0)
@@ -12,7 +13,7 @@ _REPLY_S = 5.0  # for any single answer of a broker
 
 
 async def follow(
-    address: BrokerAddress,
+    source: Source,
     topic_filter: str,
     on_message: Callable[[str, bytes, bool], None],
     on_connection: Callable[[str | None], None],
@@ -24,21 +25,21 @@ async def follow(
     have in flight or queued (rumqttd after 100, mosquitto after about 1,000).
 
     Args:
-        address: where the broker is, and who we are to it.
+        source: where the broker is to be found, before each connection.
         topic_filter: what to subscribe to.
         on_message: called with topic, payload and whether the broker had kept it, so that it may be old.
         on_connection: called with None when the subscription stands, with the reason when there is no connection.
         retry_s: see `reconnect_for_ever`.
     """
     await reconnect_for_ever(
-        lambda: _listen(address, topic_filter, on_message, on_connection),
-        lambda error: on_connection(reason_of(error, address)),
+        lambda: _listen(source, topic_filter, on_message, on_connection),
+        lambda error: on_connection(source.reason_of(error)),
         retry_s,
     )
 
 
 async def _listen(
-    address: BrokerAddress,
+    source: Source,
     topic_filter: str,
     on_message: Callable[[str, bytes, bool], None],
     on_connection: Callable[[str | None], None],
@@ -50,7 +51,7 @@ async def _listen(
         await client.subscribe(topic_filter, qos=0)
         on_connection(None)
 
-    client = address.client(identifier, reply_s=_REPLY_S, queue_limit=_QUEUE)
+    client = (await source.find()).client(identifier, reply_s=_REPLY_S, queue_limit=_QUEUE)
     async with connected(client), asyncio.TaskGroup() as tasks:
         # Beside, for only who listens for messages notices a lost connection: waiting for SUBACK alone doesn't.
         tasks.create_task(subscribe(), name="subscribe")

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
@@ -19,11 +18,10 @@ from cnnbo.cli.monitor.logs import elsewhere, read_log
 from cnnbo.cli.monitor.orders import Home, carry_out
 from cnnbo.cli.monitor.reader import follow
 from cnnbo.cli.monitor.render import render
+from cnnbo.cli.monitor.sources import Source
 from cnnbo.cli.monitor.state import MonitorState
 from cnnbo.cli.monitor.terminal import Painter, caught_signals, pressed_keys
 from cnnbo.cli.monitor.view import LogTail, Order, Page, View, marked_trial, press, shown_box
-from cnnbo.daemon.credentials import broker_addresses
-from cnnbo.daemon.mqtt import BrokerAddress
 from cnnbo.daemon.remote import RemoteDaemon
 from cnnbo.daemon.tasks import end_tasks
 from cnnbo.scheduler.errors import RequestError
@@ -38,18 +36,14 @@ class Monitor:
     """What one `cnnbo watch` does; make it inside of the event loop.
 
     Args:
-        brokers: URLs of the brokers to listen to, at least one; see `broker_addresses` for users and passwords.
+        brokers: where to listen, at least one.
         home: state folder of this machine's daemon, whose box takes orders and shows logs.
         node: the only box to show, or None for all.
         base: base of the topics.
-
-    Raises:
-        ConfigurationError: a URL, or what is stored about its broker, can't be read.
     """
 
-    def __init__(self, brokers: Sequence[str], home: Path, node: str | None = None, base: str = "cnnbo") -> None:
-        addresses = broker_addresses(brokers, os.environ)
-        self._brokers = {str(address): address for address in addresses}  # by a name without the password
+    def __init__(self, brokers: Sequence[Source], home: Path, node: str | None = None, base: str = "cnnbo") -> None:
+        self._sources = {source.name: source for source in brokers}
         self._filter = f"{base}/v1/{node or '+'}/#"
         self._base = base
         self._home = Home(home)
@@ -66,16 +60,16 @@ class Monitor:
     @contextlib.asynccontextmanager
     async def _listening(self) -> AsyncIterator[None]:
         async with asyncio.TaskGroup() as tasks:
-            readers = [
-                tasks.create_task(self._follow(name, address), name=name) for name, address in self._brokers.items()
-            ]
+            readers = [tasks.create_task(self._follow(source), name=name) for name, source in self._sources.items()]
             try:
                 yield
             finally:
                 for reader in readers:
                     reader.cancel()
 
-    async def _follow(self, name: str, address: BrokerAddress) -> None:
+    async def _follow(self, source: Source) -> None:
+        name = source.name
+
         def take(topic: str, payload: bytes, is_retained: bool) -> None:
             if line := self.state.apply(topic, payload, time.time(), name, is_retained):
                 self._lines.append(line)
@@ -83,11 +77,11 @@ class Monitor:
 
         def connection(reason: str | None) -> None:
             if name not in self.state.brokers or self.state.brokers[name] != reason:
-                self._lines.append(f"{name} connected" if reason is None else f"no connection to {reason}")
+                self._lines.append(f"connected to {name}" if reason is None else reason)
             self.state.brokers[name] = reason
             self._changed.set()
 
-        await follow(address, self._filter, take, connection)
+        await follow(source, self._filter, take, connection)
 
     async def listen_once(self) -> None:
         """Listen until every broker has told what it knows, or why it can't be reached.
@@ -98,14 +92,14 @@ class Monitor:
         async with self._listening():
             await self._settle()
         reasons = [reason for reason in self.state.brokers.values() if reason is not None]
-        if len(reasons) == len(self._brokers) or not self.state.brokers:
-            why = "; ".join(reasons) or f"no answer from {', '.join(self._brokers)}"
+        if len(reasons) == len(self._sources) or not self.state.brokers:
+            why = "; ".join(reasons) or f"no answer from {', '.join(self._sources)}"
             raise RequestError(f"{why}. Is that where a daemon publishes? `cnnbo status` on its box tells.")
 
     async def _settle(self) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LIMIT_S):
-                while len(self.state.brokers) < len(self._brokers) or await self._has_changed_within(_QUIET_S):
+                while len(self.state.brokers) < len(self._sources) or await self._has_changed_within(_QUIET_S):
                     await self._has_changed_within(_QUIET_S)
 
     async def _has_changed_within(self, seconds: float) -> bool:
@@ -193,7 +187,7 @@ class Monitor:
         if box is None:
             sentence = "The box is gone."
         else:
-            daemon = RemoteDaemon(self._brokers[box.broker], box.node, self._base)
+            daemon = RemoteDaemon(self._sources[box.broker].address, box.node, self._base)
             sentence = await carry_out(order, box, self._home, daemon)
         self.view = replace(self.view, note=sentence)
         self._wake()

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 from pathlib import Path
 
 from tests.integration.conftest import CNNBO, SCRIPT, Box
@@ -59,6 +60,21 @@ async def test_orders_and_logs_of_this_machine(box: Box) -> None:
     assert await asyncio.wait_for(process.wait(), WAIT_S) == 0
     box.run("cancel", "parabola")
     terminal.close()
+
+
+def test_a_daemon_that_comes_back_elsewhere_is_found(box: Box) -> None:
+    """The embedded broker's port may be taken after a restart; only the daemon knows where it went."""
+    daemon = box.start("daemon", "--devices", "cpu:1")
+    box.wait_for(daemon, "connected to")
+    port = int(box.json("status")["mqtt"].rpartition(":")[2])
+    watch = box.start("watch", PYTHONUNBUFFERED="1")
+    box.wait_for(watch, "cnnbo watch")
+    daemon.kill()
+    daemon.wait()
+    box.wait_for(watch, "the daemon of this box is not running: cnnbo daemon")
+    with socket.create_server(("127.0.0.1", port)):
+        box.start("daemon", "--devices", "cpu:1")
+        box.wait_for(watch, "connected to the broker of this box")
 
 
 def _open_gate(folder: Path) -> None:

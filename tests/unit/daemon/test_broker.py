@@ -64,6 +64,21 @@ async def test_a_foreign_broker_is_left_alone(tmp_path: Path) -> None:
             assert await _answers(broker.url)
 
 
+async def test_it_comes_back_where_it_was(tmp_path: Path) -> None:
+    """Whoever listened to a broker that had to evade another one looks for it there after a restart."""
+    with socket.create_server(("127.0.0.1", 0)) as foreign:
+        port = foreign.getsockname()[1]
+        async with EmbeddedBroker(tmp_path, port) as broker:
+            url = broker.url
+    async with EmbeddedBroker(tmp_path, port) as broker:
+        assert broker.url == url
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        other = probe.getsockname()[1]
+    async with EmbeddedBroker(tmp_path, other) as broker:
+        assert broker.url == f"mqtt://127.0.0.1:{other}"
+
+
 async def test_large_messages_pass(tmp_path: Path) -> None:
     """rumqttd's own limit is 20,480 bytes, and it hangs up on more."""
     async with EmbeddedBroker(tmp_path, 0) as broker, _client(broker.url) as client:

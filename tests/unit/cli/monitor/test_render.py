@@ -75,9 +75,9 @@ def test_a_dead_box_shows_its_last_values_and_their_age(tower: Any) -> None:
 
 def test_a_lost_broker_is_said(tower: Any) -> None:
     """With the broker gone nothing can be known, and the screen must not pretend."""
-    tower.state.brokers[_BROKER] = f"{_BROKER}: Connection refused"
+    tower.state.brokers[_BROKER] = f"no connection to {_BROKER}: Connection refused"
     first, second, *_ = picture(tower.state, tower.now).splitlines()
-    assert first == " no connection to mqtt://127.0.0.1:1883: Connection refused; trying again"
+    assert first == " no connection to mqtt://127.0.0.1:1883: Connection refused (trying again)"
     assert "mqtt lost" in second and "training" not in second
     assert "tower: out of reach. Last values below, from 14:36:07" in picture(tower.state, tower.now)
 
@@ -93,7 +93,7 @@ def test_a_box_without_a_study_says_what_to_type(daemon: Any) -> None:
     [
         ({}, "Connecting"),
         ({_BROKER: None}, "Connected to mqtt://127.0.0.1:1883, but no box has published there yet."),
-        ({_BROKER: "mqtt://x: Connection refused"}, "no connection to mqtt://x: Connection refused; trying again"),
+        ({_BROKER: "no connection to mqtt://x: no answer"}, "no connection to mqtt://x: no answer (trying again)"),
     ],
 )
 def test_no_box_at_all_is_explained(brokers: dict[str, str | None], sentence: str) -> None:

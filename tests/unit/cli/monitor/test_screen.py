@@ -18,6 +18,7 @@ from tests.events import NoEvents
 from tests.unit.cli.monitor.terminals import WAIT_S, Terminal
 
 from cnnbo.cli.monitor.screen import Monitor
+from cnnbo.cli.monitor.sources import Source
 from cnnbo.daemon.broker import EmbeddedBroker
 from cnnbo.daemon.mqtt import BrokerAddress, connected
 from cnnbo.daemon.sinks.base import Delivery, Message
@@ -103,7 +104,7 @@ async def test_a_broker_that_is_not_there_is_an_error_with_a_remedy(tmp_path: Pa
     """`watch -1` in a script must not print an empty screen and succeed."""
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
-        monitor = Monitor([f"mqtt://127.0.0.1:{silent.getsockname()[1]}"], tmp_path)
+        monitor = Monitor([Source(BrokerAddress("127.0.0.1", silent.getsockname()[1]))], tmp_path)
         with pytest.raises(RequestError, match=r"Connection refused.*cnnbo status"):
             await monitor.listen_once()
 
@@ -112,7 +113,7 @@ async def test_what_a_broker_kept_is_as_old_as_it_says(url: str, tmp_path: Path)
     """The mark of a kept message is all that tells an old figure from a fresh one of a slow clock."""
     async with connected(BrokerAddress.parse(url).client("old")) as client:
         await client.publish("cnnbo/v1/tower/device/GPU-0", b'{"ts": "2026-11-23T13:36:07Z"}', qos=1, retain=True)
-    monitor = Monitor([url], tmp_path)
+    monitor = Monitor([Source(BrokerAddress.parse(url))], tmp_path)
     await monitor.listen_once()
     (box,) = monitor.state.boxes.values()
     assert (list(box.devices), box.behind_s) == (["GPU-0"], 0.0)
