@@ -44,7 +44,8 @@ class Box:
     """Everything heard from one node at one broker.
 
     Attributes:
-        availability: `online`, `offline`, or None as long as nothing was said.
+        said: the newest word of its `availability`: `online`, `offline`, or None as long as nothing was said.
+        lost: the boot that was last seen going offline, until something comes fresh.
         last_told: when the daemon last said anything, by its own clock, seconds since the epoch.
         behind_s: by how much its clock is behind ours; negative if it is ahead.
         boot: identifies the daemon's life, as its newest message told.
@@ -53,7 +54,8 @@ class Box:
 
     node: str
     broker: str
-    availability: str | None = None
+    said: str | None = None
+    lost: str | None = None
     last_told: float | None = None
     behind_s: float = 0.0
     boot: str | None = None
@@ -66,6 +68,11 @@ class Box:
     def key(self) -> BoxKey:
         """Tells it from every other box."""
         return self.broker, self.node
+
+    @property
+    def availability(self) -> str | None:
+        """What it said, but for what a broker that came back with an old save says of a dead daemon."""
+        return "offline" if self.lost is not None and self.lost == self.boot else self.said
 
     @property
     def patience_s(self) -> float:

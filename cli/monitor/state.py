@@ -3,7 +3,8 @@
 Whatever arrives is survived: an unknown topic, a payload that is no JSON, a field of the wrong type count as not told.
 
 A box is believed dead while its `availability` says `offline`. That text carries no boot; the will of a daemon's former
-life that arrives late is contradicted by the daemon itself, so the newest word is always the right one.
+life that arrives late is contradicted by the daemon itself, so the newest word is the right one. But for one: a broker
+that is killed after the daemon was may come back with an `online` of before; what was kept by it raises nobody.
 """
 
 import json
@@ -58,7 +59,7 @@ class MonitorState:
             return None
         match path.split("/"):
             case ["availability"]:
-                return self._availability(node, broker, payload)
+                return self._availability(node, broker, payload, is_retained)
             case ["info" | "device" | "study", *_] as levels:
                 if not payload:
                     self._cleared((broker, node), topic, levels, now)
@@ -67,6 +68,8 @@ class MonitorState:
                 if body is None or self._is_old(topic, broker, body):
                     return None
                 box = self._box(node, broker)
+                if not is_retained:
+                    box.lost = None
                 if not is_retained and (levels[0] == "device" or levels[-1] == "progress"):
                     _compare_clocks(box, body, now)
                 return self._told(box, levels, body, now)
@@ -76,14 +79,18 @@ class MonitorState:
     def _box(self, node: str, broker: str) -> Box:
         return self.boxes.setdefault((broker, node), Box(node, broker))
 
-    def _availability(self, node: str, broker: str, payload: bytes) -> str | None:
+    def _availability(self, node: str, broker: str, payload: bytes, is_retained: bool) -> str | None:
         if payload not in (b"online", b"offline"):
             if not payload and (known := self.boxes.get((broker, node))) is not None:
-                known.availability = None
+                known.said = known.lost = None
                 self._forget_if_empty(known)
             return None
         box = self._box(node, broker)
-        before, box.availability = box.availability, payload.decode()
+        before, box.said = box.availability, payload.decode()
+        if box.said == "offline":
+            box.lost = box.boot
+        elif not is_retained:
+            box.lost = None
         return None if before == box.availability else f"{node} {box.availability}"
 
     def _cleared(self, key: BoxKey, topic: str, levels: list[str], now: float) -> None:

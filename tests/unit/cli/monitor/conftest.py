@@ -29,6 +29,7 @@ class Daemon:
         self.boot = boot
         self.now = now
         self.slow_s = 0.0  # by so much its clock is behind
+        self.is_kept = False  # whether the broker had kept what comes now
         self._seq = 0
 
     def say(self, topic: str, body: Mapping[str, Any] | None) -> str | None:
@@ -40,7 +41,7 @@ class Daemon:
 
     def raw(self, topic: str, payload: bytes) -> str | None:
         """Publish any bytes."""
-        return self.state.apply(f"cnnbo/v1/{self.node}/{topic}", payload, self.now + self.slow_s, BROKER)
+        return self.state.apply(f"cnnbo/v1/{self.node}/{topic}", payload, self.now + self.slow_s, BROKER, self.is_kept)
 
     def device(self, index: int, **fields: Any) -> str | None:
         return self.say(f"device/GPU-{index}", gpu(index) | fields)

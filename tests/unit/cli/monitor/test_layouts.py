@@ -100,6 +100,16 @@ def test_a_box_that_says_nothing_is_said_to_be_silent(tower: Any) -> None:
     assert [" 31s  svhn #39 " in line for line in silent.splitlines() if "svhn #39" in line] == [True]
 
 
+def test_a_box_of_which_all_was_kept_is_silent_at_once(new_daemon: Callable[..., Any]) -> None:
+    """The last words of a daemon that died with its broker stay there for weeks; they are no news."""
+    daemon = new_daemon(now=NOW - 31)
+    daemon.is_kept = True
+    daemon.raw("availability", b"online")
+    daemon.device(0)
+    daemon.study()
+    assert "tower: silent. Last values below, from 14:35:36, 31s old." in picture(daemon.state, NOW)
+
+
 @pytest.mark.parametrize("slow_s", [-600.0, 600.0])
 def test_a_box_with_a_wrong_clock_is_not_taken_for_silent(slow_s: float, tower: Any) -> None:
     """Boxes without a time server are minutes off, and all of their times are by their own clock."""

@@ -187,3 +187,24 @@ def test_what_runs_comes_first(daemon: Any) -> None:
     for name, state in (("a", "finished"), ("b", "paused"), ("c", "running")):
         daemon.study(name, state=state)
     assert [study.name for study in sorted_studies(_box(daemon))] == ["c", "b", "a"]
+
+
+def test_a_broker_that_forgot_a_death_raises_nobody(tower: Any) -> None:
+    """A broker that is killed comes back with its save of minutes ago, in which the dead box is online."""
+    tower.raw("availability", b"offline")
+    tower.is_kept = True
+    assert tower.raw("availability", b"online") is None
+    tower.device(0)
+    assert _box(tower).availability == "offline"
+    tower.is_kept = False
+    tower.device(0)
+    assert _box(tower).availability == "online"
+
+
+def test_a_new_daemon_is_believed_though_it_came_unseen(tower: Any) -> None:
+    """While we had no connection the box started again: all that is heard of that was kept by the broker."""
+    tower.raw("availability", b"offline")
+    tower.is_kept, tower.boot, tower.now = True, "9c1b", tower.now + 60
+    tower.raw("availability", b"online")
+    tower.device(0)
+    assert _box(tower).availability == "online"
