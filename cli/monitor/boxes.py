@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from rich.text import Text
 
-from cnnbo.cli.monitor.canvas import LEAST_WIDTH, RIGHT, Column, Row, Screen, counted, spread, table
+from cnnbo.cli.monitor.canvas import LEAST_WIDTH, RIGHT, Column, Row, Screen, counted, spread, table, wrapped
 from cnnbo.cli.monitor.devices import device_states
 from cnnbo.cli.monitor.figures import duration, figure
 from cnnbo.cli.monitor.known import Box, Study
@@ -20,13 +20,19 @@ def outages(state: MonitorState) -> list[Text]:
     return [Text(f" {reason} (trying again)", "bold red") for reason in reasons]
 
 
-def silence(state: MonitorState) -> list[Text]:
-    """Why no box is to be seen."""
+def absence(state: MonitorState) -> str:
+    """Why there is no box, though there is a connection."""
+    if state.others:
+        return f"There is no box '{state.node}'; the boxes are: {', '.join(sorted(state.others))}."
     connected = [broker for broker, reason in state.brokers.items() if reason is None]
-    if connected:
-        return [
-            Text(f" Connected to {', '.join(connected)}, but no box has published there yet. Start one: cnnbo daemon")
-        ]
+    base = "" if state.base == "cnnbo" else f" below {state.base}"
+    return f"Connected to {', '.join(connected)}, but no box has published there yet{base}. Start one: cnnbo daemon"
+
+
+def silence(state: MonitorState, screen: Screen) -> list[Text]:
+    """Why no box is to be seen."""
+    if None in state.brokers.values():
+        return list(wrapped(absence(state).split(), 1, screen, " "))
     if not state.brokers:
         return [Text(" Connecting ...")]
     return [Text(" Nothing to show. Is the daemon running? Start it: cnnbo daemon", "bold")]

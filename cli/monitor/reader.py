@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from cnnbo.cli.monitor.sources import Source
 from cnnbo.daemon.mqtt import connected, reconnect_for_ever
@@ -14,7 +14,7 @@ _REPLY_S = 5.0  # for any single answer of a broker
 
 async def follow(
     source: Source,
-    topic_filter: str,
+    topic_filters: Sequence[str],
     on_message: Callable[[str, bytes, bool], None],
     on_connection: Callable[[str | None], None],
     retry_s: tuple[float, float] = _RETRY_S,
@@ -26,13 +26,13 @@ async def follow(
 
     Args:
         source: where the broker is to be found, before each connection.
-        topic_filter: what to subscribe to.
+        topic_filters: what to subscribe to.
         on_message: called with topic, payload and whether the broker had kept it, so that it may be old.
         on_connection: called with None when the subscription stands, with the reason when there is no connection.
         retry_s: see `reconnect_for_ever`.
     """
     await reconnect_for_ever(
-        lambda: _listen(source, topic_filter, on_message, on_connection),
+        lambda: _listen(source, topic_filters, on_message, on_connection),
         lambda error: on_connection(source.reason_of(error)),
         retry_s,
     )
@@ -40,7 +40,7 @@ async def follow(
 
 async def _listen(
     source: Source,
-    topic_filter: str,
+    topic_filters: Sequence[str],
     on_message: Callable[[str, bytes, bool], None],
     on_connection: Callable[[str | None], None],
 ) -> None:
@@ -48,7 +48,7 @@ async def _listen(
     identifier = f"cnnbo-watch-{secrets.token_hex(6)}"
 
     async def subscribe() -> None:
-        await client.subscribe(topic_filter, qos=0)
+        await client.subscribe([(topic_filter, 0) for topic_filter in topic_filters])
         on_connection(None)
 
     client = (await source.find()).client(identifier, reply_s=_REPLY_S, queue_limit=_QUEUE)

@@ -62,7 +62,7 @@ def _everything(state: MonitorState, screen: Screen) -> list[Text]:
         lines += [box_header(box, state, screen, "cnnbo watch   "), *trouble_line(box, state, screen), screen.rule()]
         lines += [*device_rows(box, by_its_clock(box, screen)), screen.rule()]
         lines += _all_studies(box, still)
-    return lines if state.boxes else [*lines, *silence(state)]
+    return lines if state.boxes else [*lines, *silence(state, screen)]
 
 
 def _all_studies(box: Box, screen: Screen) -> list[Text]:
@@ -86,7 +86,7 @@ def _page(state: MonitorState, box: Box | None, view: View, screen: Screen, room
     if view.page is Page.HELP:
         return [*lines, *help_lines(screen)]
     if box is None:
-        return [*lines, *silence(state)]
+        return [*lines, *silence(state, screen)]
     lines += _boxes(state, box, view, screen, room - len(lines))
     still = frozen(box, state, screen)
     return [*lines, *_below(box, view, still, room - len(lines))]

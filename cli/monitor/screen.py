@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console, Group
 from rich.text import Text
 
+from cnnbo.cli.monitor.boxes import absence
 from cnnbo.cli.monitor.canvas import ASCII, LEAST_WIDTH, UNICODE, Screen
 from cnnbo.cli.monitor.figures import printable
 from cnnbo.cli.monitor.known import Box
@@ -44,7 +45,8 @@ class Monitor:
 
     def __init__(self, brokers: Sequence[Source], home: Path, node: str | None = None, base: str = "cnnbo") -> None:
         self._sources = {source.name: source for source in brokers}
-        self._filter = f"{base}/v1/{node or '+'}/#"
+        # Of the other boxes no more than their names, for whoever mistypes one.
+        self._filters = [f"{base}/v1/{node}/#", f"{base}/v1/+/availability"] if node else [f"{base}/v1/+/#"]
         self._base = base
         self._home = Home(home)
         self._changed = asyncio.Event()
@@ -52,7 +54,7 @@ class Monitor:
         self._lines: deque[str] = deque(maxlen=10_000)
         self._exit_status: int | None = None
         self._orders: set[asyncio.Task[None]] = set()
-        self.state = MonitorState(base)
+        self.state = MonitorState(base, node)
         self.view = View()
 
     # -- listening
@@ -81,13 +83,13 @@ class Monitor:
             self.state.brokers[name] = reason
             self._changed.set()
 
-        await follow(source, self._filter, take, connection)
+        await follow(source, self._filters, take, connection)
 
     async def listen_once(self) -> None:
         """Listen until every broker has told what it knows, or why it can't be reached.
 
         Raises:
-            RequestError: none can be reached.
+            RequestError: none can be reached, or no box is there.
         """
         async with self._listening():
             await self._settle()
@@ -95,6 +97,8 @@ class Monitor:
         if len(reasons) == len(self._sources) or not self.state.brokers:
             why = "; ".join(reasons) or f"no answer from {', '.join(self._sources)}"
             raise RequestError(f"{why}. Is that where a daemon publishes? `cnnbo status` on its box tells.")
+        if not self.state.boxes:
+            raise RequestError(absence(self.state))
 
     async def _settle(self) -> None:
         with contextlib.suppress(TimeoutError):

@@ -25,15 +25,20 @@ class MonitorState:
 
     Args:
         base: first level or levels of the topics, as in the daemons' settings.
+        node: the only box to know, or None for all.
 
     Attributes:
+        base, node: see above.
+        others: nodes that were heard of beside the only one.
         boxes: by broker and node.
         brokers: for each broker why there is no connection, None while there is one.
     """
 
-    def __init__(self, base: str = "cnnbo") -> None:
+    def __init__(self, base: str = "cnnbo", node: str | None = None) -> None:
+        self.base, self.node = base, node
         self._prefix = f"{base}/v1/"
         self._seen: dict[tuple[str, str], tuple[str | None, int]] = {}  # newest (boot, seq) by broker and topic
+        self.others: set[str] = set()
         self.boxes: dict[BoxKey, Box] = {}
         self.brokers: dict[str, str | None] = {}
 
@@ -56,6 +61,9 @@ class MonitorState:
         """
         node, _, path = topic.removeprefix(self._prefix).partition("/")
         if not topic.startswith(self._prefix) or not node:
+            return None
+        if self.node not in (None, node):
+            (self.others.add if payload else self.others.discard)(node)
             return None
         match path.split("/"):
             case ["availability"]:

@@ -103,6 +103,17 @@ def test_no_box_at_all_is_explained(brokers: dict[str, str | None], sentence: st
     assert sentence in picture(state, 0.0)
 
 
+def test_a_mistyped_box_is_told_from_those_there_are() -> None:
+    """The names that could be meant, in lines that fit."""
+    state = MonitorState(node="nix")
+    state.brokers[_BROKER] = None
+    for node in ("attic", "tower"):
+        state.apply(f"cnnbo/v1/{node}/availability", b"online", 0.0, _BROKER)
+    assert picture(state, 0.0, 60) == " There is no box 'nix'; the boxes are: attic, tower.\n"
+    state.apply("cnnbo/v1/tower/availability", b"", 0.0, _BROKER)
+    assert picture(state, 0.0, 60) == " There is no box 'nix'; the boxes are: attic.\n"
+
+
 @pytest.mark.parametrize("height", [1, 8, 24, 30, 50])
 @pytest.mark.parametrize("width", [60, 80, 100, 200])
 def test_a_screen_fits_and_keeps_the_devices(tower: Any, width: int, height: int) -> None:

@@ -29,10 +29,14 @@ _WATCH = """
 import sys
 import typer
 from cnnbo.cli.commands.watch import watch
+from cnnbo.scheduler.errors import RequestError
 
 app = typer.Typer()
 app.command()(watch)
-app(sys.argv[1:])
+try:
+    app(sys.argv[1:])
+except RequestError as error:
+    sys.exit(str(error))
 """
 
 
@@ -98,6 +102,21 @@ async def test_once_prints_a_screen_and_ends(url: str) -> None:
     assert process.returncode == 0
     assert "STUDY svhn  running  300/500 done" in output.decode()
     assert b"\x1b" not in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--node", "nix"), "There is no box 'nix'; the boxes are: tower."),
+        (("--base", "lab"), "no box has published there yet below lab."),
+    ],
+)
+async def test_a_box_that_is_not_there_is_an_error(url: str, arguments: tuple[str, str], sentence: str) -> None:
+    """A script that watches a mistyped box would believe it idle for ever."""
+    process = await _start(url, "-1", *arguments, stderr=subprocess.PIPE)
+    _, errors = await asyncio.wait_for(process.communicate(), WAIT_S)
+    assert process.returncode == 1
+    assert sentence in " ".join(errors.decode().split())
 
 
 async def test_a_broker_that_is_not_there_is_an_error_with_a_remedy(tmp_path: Path) -> None:
