@@ -46,6 +46,19 @@ UNICODE = Glyphs(" ▏▎▍▌▋▊▉█", "▁▂▃▄▅▆▇█", "─",
 ASCII = Glyphs(" #", "_.-^", "-", "-", " C", "~", ">", "up/down", ASCII_MARKS, ASCII_PLOT)
 
 
+def glyphs_of(encoding: str, environ: Mapping[str, str]) -> Glyphs:
+    """What a terminal shows: `encoding` is what Python writes, in its UTF-8 mode whatever the locale says.
+
+    Example:
+        >>> glyphs_of("utf-8", {"LC_ALL": "C", "LANG": "de_DE.UTF-8"}).rule
+        '-'
+    """
+    named = [environ.get(name, "") for name in ("LC_ALL", "LC_CTYPE", "LANG")]
+    # Python itself sets LC_CTYPE to this where LANG is C (PEP 538).
+    locale = next((name for name in (named[0], named[1].replace("C.UTF-8", ""), named[2]) if name), "utf")
+    return UNICODE if "utf" in encoding.lower() and "utf" in locale.lower() else ASCII
+
+
 @dataclass(frozen=True, slots=True)
 class Screen:
     """What a screen is made for.

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
@@ -12,7 +13,7 @@ from rich.console import Console, Group
 from rich.text import Text
 
 from cnnbo.cli.monitor.boxes import absence
-from cnnbo.cli.monitor.canvas import ASCII, LEAST_WIDTH, UNICODE, Screen
+from cnnbo.cli.monitor.canvas import LEAST_WIDTH, Screen, glyphs_of
 from cnnbo.cli.monitor.figures import printable
 from cnnbo.cli.monitor.known import Box
 from cnnbo.cli.monitor.logs import elsewhere, read_log
@@ -113,7 +114,7 @@ class Monitor:
     # -- showing
 
     def _rendered(self, console: Console, height: int | None) -> list[Text]:
-        glyphs = UNICODE if "utf" in console.encoding.lower() else ASCII
+        glyphs = glyphs_of(console.encoding, os.environ)
         return render(self.state, Screen(max(LEAST_WIDTH, console.width), height, time.time(), glyphs), self.view)
 
     def print_screen(self) -> None:

@@ -37,7 +37,7 @@ async def test_orders_and_logs_of_this_machine(box: Box) -> None:
     box.wait_for(daemon, "connected to")
     box.run("submit", study)
     terminal = Terminal()
-    ours = {"CNNBO_STATE": str(box.state), "CNNBO_CONFIG": os.devnull, "TERM": "xterm", "PYTHONUTF8": "1"}
+    ours = {"CNNBO_STATE": str(box.state), "CNNBO_CONFIG": os.devnull, "TERM": "xterm", "LC_ALL": "C.UTF-8"}
     environment = {**os.environ, **ours, "COLUMNS": "100", "LINES": "40"}
     process = await asyncio.create_subprocess_exec(
         CNNBO, "watch", stdin=terminal.theirs, stdout=terminal.theirs, env=environment, cwd=box.folder

@@ -1,10 +1,12 @@
 """Bars, sparklines and tables."""
 
 import sys
+from collections.abc import Mapping
 
+import pytest
 from rich.text import Text
 
-from cnnbo.cli.monitor.canvas import ASCII, UNICODE, Column, Row, Screen, table
+from cnnbo.cli.monitor.canvas import ASCII, UNICODE, Column, Glyphs, Row, Screen, glyphs_of, table
 
 SCREEN = Screen(20, None, 0.0)
 
@@ -53,3 +55,21 @@ def test_a_bar_ends_where_its_share_does() -> None:
     bars = [SCREEN.bar(share, 4) for share in (-1.0, 0.0, 0.5, 0.53, 1.0, 7.0)]
     assert bars == ["    ", "    ", "██  ", "██▏ ", "████", "████"]
     assert UNICODE.bar[0] == " "
+
+
+@pytest.mark.parametrize(
+    ("environ", "glyphs"),
+    [
+        ({}, UNICODE),
+        ({"LC_ALL": "C", "LANG": "de_DE.UTF-8"}, ASCII),
+        ({"LC_ALL": "", "LC_CTYPE": "de_DE.utf8", "LANG": "C"}, UNICODE),
+        ({"LC_CTYPE": "C.UTF-8", "LANG": "C"}, ASCII),
+        ({"LC_CTYPE": "C.UTF-8"}, UNICODE),
+        ({"LANG": "C.UTF-8"}, UNICODE),
+        ({"LANG": "en_US"}, ASCII),
+    ],
+)
+def test_the_locale_decides_what_a_terminal_shows(environ: Mapping[str, str], glyphs: Glyphs) -> None:
+    """Python writes UTF-8 in the C locale, too; the terminal there shows a line as three question marks a character."""
+    assert glyphs_of("utf-8", environ) == glyphs
+    assert glyphs_of("ascii", environ) == ASCII

@@ -80,7 +80,7 @@ async def _start(
 ) -> Process:
     """Start the command, after some code of the test's own."""
     command = (sys.executable, "-c", before + _WATCH, "--broker", url, *arguments)
-    usual = {**os.environ, "TERM": "xterm", "COLUMNS": "100", "LINES": "40", "PYTHONUTF8": "1"}
+    usual = {**os.environ, "TERM": "xterm", "COLUMNS": "100", "LINES": "40", "PYTHONUTF8": "1", "LC_ALL": "C.UTF-8"}
     changed = usual | dict(environment or {})
     return await asyncio.create_subprocess_exec(*command, stdin=stdin, stdout=stdout, stderr=stderr, env=changed)
 
@@ -236,8 +236,9 @@ async def test_keys_are_answered(url: str) -> None:
     [
         ({"NO_COLOR": "1"}, rb"\x1b\[(?:[0-9;]*;)?3[0-8][0-9;]*m"),
         ({"PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}, rb"[\x80-\xff]"),
+        ({"LC_ALL": "", "LC_CTYPE": "", "LANG": "C"}, rb"[\x80-\xff]"),
     ],
-    ids=["no colour", "no Unicode"],
+    ids=["no colour", "no Unicode", "the C locale"],
 )
 async def test_what_a_terminal_cant_show_is_not_sent(url: str, environment: dict[str, str], pattern: bytes) -> None:
     """Colour only repeats what the words say, and every character has a form in ASCII."""
