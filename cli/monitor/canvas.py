@@ -212,6 +212,17 @@ def table(columns: Sequence[Column], rows: Sequence[Row], screen: Screen, has_ti
     return drawn
 
 
+def around(lines: Sequence[Text], marked: int | None, room: int, titles: int = 0) -> list[Text]:
+    """At most `room` lines: titles as far as there is room for them, and rows around the marked one."""
+    if room <= 0:
+        return []
+    rows = lines[titles:]
+    kept = lines[:titles] if room > titles else []
+    count = room - len(kept)
+    first = max(0, min((marked or 0) - count // 2, len(rows) - count))
+    return [*kept, *rows[first : first + count]]
+
+
 def _drawn(row: Row, columns: Sequence[Column], kept: Sequence[int], widths: Mapping[int, int], screen: Screen) -> Text:
     line = Text(screen.glyphs.mark if row.is_marked else " ")
     for place, k in enumerate(kept):

@@ -35,7 +35,7 @@ def _keys(view: View, box: Box | None, count: int, screen: Screen) -> list[str]:
         return keys
     keys += ["Tab box"] if count > 1 else []
     keys += ["s study"] if len(box.studies) > 1 else []
-    keys += [f"{screen.glyphs.arrows} trial"]
+    keys += [f"{screen.glyphs.arrows} mark"]
     keys += ["Enter details", "l log"] if marked_trial(box, view) else ["l log"]
     study = shown_study(box, view)
     if study is not None and not study.summary.is_over:

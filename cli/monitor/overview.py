@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from cnnbo.cli.monitor.canvas import Screen
+from cnnbo.cli.monitor.canvas import Screen, around
 from cnnbo.cli.monitor.known import Box, Study
 from cnnbo.cli.monitor.studies import (
     belief_lines,
@@ -43,31 +43,38 @@ class _Rows:
         """All of the lines, or none where they don't fit."""
         return list(lines) if self.fit(len(lines)) else []
 
-    def some(self, lines: Sequence[Text]) -> list[Text]:
-        """As many of the lines as fit."""
-        shown = lines if self.left is None else lines[: max(0, self.left)]
-        return self.lines(shown)
+    def some(self, lines: Sequence[Text], marked: int | None = None, titles: int = 0) -> list[Text]:
+        """As many of the lines as fit; see `around`."""
+        return self.lines(lines if self.left is None else around(lines, marked, self.left, titles))
 
 
 def overview(study: Study, box: Box, screen: Screen, view: View, room: int | None) -> list[Text]:
     """A study in at most `room` rows; None = as many as it takes."""
     rows = _Rows(room)
     # In the order of their weight, and drawn in another one below.
+    trial = None if view.mark is None or view.mark.trial is None else study.trials.get(view.mark.trial)
     head = rows.some([study_header(study, screen)])
-    best = rows.some([best_line(study)])
-    running = rows.some(running_rows(study, box, screen, view))
-    ended = min(len(study.ended), _TRIALS)
-    ended = ended if ended and rows.fit(ended + 1) else 0
+    # The marked row is there in any case: keys act on it.
+    ended = 1 if trial is not None and trial.is_ended else 0
+    has_titles = not ended or rows.fit(2)
+    if not has_titles:
+        rows.fit(1)
+    place = next((k for k, running in enumerate(study.running) if running is trial), None)
+    has_best = place is None or rows.left is None or rows.left > 1
+    best = rows.some([best_line(study)] if has_best else [])
+    running = rows.some(running_rows(study, box, screen, view), place, titles=1)
+    more = min(len(study.ended), _TRIALS) - ended
+    if has_titles and more > 0 and rows.fit(more + (not ended)):
+        ended += more
     usage = rows.lines(usage_lines(study, screen))
     trace = _TRACE if has_course(study) and rows.fit(_TRACE + _AXIS) else 0
-    trial = None if view.mark is None or view.mark.trial is None else study.trials.get(view.mark.trial)
     details = rows.lines([] if trial is None else trial_details(trial, study, box, screen))
     failures = rows.lines(failure_lines(study, screen))
     beliefs = rows.lines(belief_lines(study, screen))
     configuration = rows.lines(best_configuration(study, screen))
     if trace and rows.fit(_TALL_TRACE - _TRACE):
         trace = _TALL_TRACE
-    if ended:
+    if ended and has_titles:
         ended = len(study.ended[: ended + _MORE_TRIALS - _TRIALS if rows.left is None else ended + rows.left])
     return [
         *head,
@@ -77,7 +84,7 @@ def overview(study: Study, box: Box, screen: Screen, view: View, room: int | Non
         *failures,
         *(trace_lines(study, screen, trace) if trace else []),
         *running,
-        *(ended_rows(study, box, screen, view, ended) if ended else []),
+        *(ended_rows(study, box, screen, view, ended)[not has_titles :] if ended else []),
         *details,
         *beliefs,
     ]

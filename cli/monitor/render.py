@@ -16,19 +16,22 @@ from cnnbo.cli.monitor.boxes import (
     silence,
     trouble_line,
 )
-from cnnbo.cli.monitor.canvas import Screen, fitted
+from cnnbo.cli.monitor.canvas import Screen, around, fitted
 from cnnbo.cli.monitor.devices import device_rows
 from cnnbo.cli.monitor.footer import footer, help_lines
-from cnnbo.cli.monitor.known import Box, Study
+from cnnbo.cli.monitor.known import Box, Study, sorted_devices
 from cnnbo.cli.monitor.logs import log_lines
 from cnnbo.cli.monitor.overview import overview
 from cnnbo.cli.monitor.state import MonitorState
 from cnnbo.cli.monitor.studies import study_header
 from cnnbo.cli.monitor.trials import trial_details
-from cnnbo.cli.monitor.view import Page, View, marked_trial, shown_box, shown_study, told_studies
+from cnnbo.cli.monitor.view import Mark, Page, View, marked_trial, shown_box, shown_study, told_studies
 
 _STUDY_ROWS = 18
 """So many rows a study wants, before all other boxes are shown whole."""
+
+_MARKED_ROWS = 2
+"""What a marked trial needs: the line of its study and its own."""
 
 _OTHERS = 4
 """Of the other studies of a box so many are listed."""
@@ -95,22 +98,18 @@ def _page(state: MonitorState, box: Box | None, view: View, screen: Screen, room
 def _boxes(state: MonitorState, marked: Box, view: View, screen: Screen, room: int) -> list[Text]:
     """The devices of all boxes where there is room, else of the marked one, the others as one line each."""
     if len(state.boxes) == 1:
-        return _box(state, marked, screen, view, "cnnbo watch   ")
+        return _box(state, marked, screen, view, room, "cnnbo watch   ")
     whole = [boxes_header(state, screen), *screen.rules()]
     for key in sorted(state.boxes):
         box = state.boxes[key]
-        whole += _box(state, box, screen, view if box is marked else None, "", box is marked)
+        whole += _box(state, box, screen, view if box is marked else None, None, "", box is marked)
         # For the marked one too, whose study stands below: nothing moves when another box is marked.
         whole += _short_studies(box, frozen(box, state, screen))
     if len(whole) + _STUDY_ROWS <= room:
         return [*whole[:-1], *screen.rules(marked.node)]
     count = max(1, min(len(state.boxes), room // 3))
-    return [
-        boxes_header(state, screen),
-        *boxes_table(state, screen, marked, count),
-        *screen.rules(),
-        *_box(state, marked, screen, view, ""),
-    ]
+    head = [boxes_header(state, screen), *boxes_table(state, screen, marked, count), *screen.rules()]
+    return [*head, *_box(state, marked, screen, view, room - len(head), "")]
 
 
 def _short_studies(box: Box, screen: Screen) -> list[Text]:
@@ -121,15 +120,23 @@ def _short_studies(box: Box, screen: Screen) -> list[Text]:
 
 
 def _box(
-    state: MonitorState, box: Box, screen: Screen, view: View | None, title: str, is_marked: bool = False
+    state: MonitorState,
+    box: Box,
+    screen: Screen,
+    view: View | None,
+    room: int | None,
+    title: str,
+    is_marked: bool = False,
 ) -> list[Text]:
     head = [box_header(box, state, screen, title, is_marked), *trouble_line(box, state, screen)]
-    return [
-        *head,
-        *(screen.rules() if title else []),
-        *device_rows(box, by_its_clock(box, screen), view),
-        *screen.rules(),
-    ]
+    head += screen.rules() if title else []
+    rows = device_rows(box, by_its_clock(box, screen), view)
+    mark = None if view is None else view.mark
+    if room is not None:
+        place = next((k for k, device in enumerate(sorted_devices(box)) if mark == Mark(device.uuid)), None)
+        for_trial = _MARKED_ROWS if mark is not None and mark.trial is not None else 0
+        rows = around(rows, place, room - len(head) - for_trial, titles=not screen.is_low)
+    return [*head, *rows, *screen.rules()]
 
 
 def _below(box: Box, view: View, screen: Screen, room: int) -> list[Text]:

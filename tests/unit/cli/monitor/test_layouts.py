@@ -9,7 +9,7 @@ from tests.unit.cli.monitor.conftest import BROKER, NOW, rfc3339
 from tests.unit.cli.monitor.pictures import compare, picture
 
 from cnnbo.cli.monitor.canvas import ASCII
-from cnnbo.cli.monitor.view import LogTail, Mark, Order, Page, Question, View
+from cnnbo.cli.monitor.view import LogTail, Mark, Order, Page, Question, View, press
 
 _MARKED = View(mark=Mark(trial=37))
 _LOG = LogTail("svhn", 39, [f"step {100 * k} loss {1 / k:.4f}" for k in range(1, 40)])
@@ -88,7 +88,7 @@ def test_the_keys_without_unicode(tower: Any) -> None:
     """A terminal without arrows has arrow keys all the same."""
     view = replace(_MARKED, page=Page.HELP)
     assert picture(tower.state, tower.now, 80, 24, ASCII, view).isascii()
-    assert "up/down trial" in picture(tower.state, tower.now, 100, 24, ASCII, _MARKED)
+    assert "up/down mark" in picture(tower.state, tower.now, 100, 24, ASCII, _MARKED)
 
 
 def test_a_box_that_says_nothing_is_said_to_be_silent(tower: Any) -> None:
@@ -172,6 +172,21 @@ def test_the_end_is_forecast(study: dict[str, Any], end: str, tower: Any) -> Non
 def test_a_forecast_runs_with_the_clock(tower: Any) -> None:
     """A study's topic is told when something happens, which may be an hour ago."""
     assert "about 7 min left, 15:13" in picture(tower.state, tower.now + 1800)
+
+
+@pytest.mark.parametrize(("width", "height"), [(60, 10), (80, 24)])
+def test_the_marked_row_is_always_shown(width: int, height: int, boxes: Any) -> None:
+    """Keys act on it, and what people can't see they drain by mistake."""
+    for box in ((BROKER, "attic"), (BROKER, "tower")):
+        view = View(box=box, mark=Mark(device="GPU-0"))
+        seen = set()
+        for _ in range(20):
+            lines = picture(boxes.state, boxes.now, width, height, view=view).splitlines()
+            marked = [line for line in lines if line.startswith("▸") and not line[1:].startswith(box[1])]
+            assert len(marked) == 1, "\n".join(lines)
+            seen.add(marked[0])
+            view, _ = press(view, "down", boxes.state)
+        assert len(seen) > 7
 
 
 @pytest.mark.parametrize(
