@@ -42,8 +42,8 @@ def draw_trace(
 ) -> list[str]:
     """Draw the best value seen so far over the number of the trial, every trial a point, failures on the floor.
 
-    The rows span what the best-seen line spans and the better points; what is worse than the line ever was would only
-    flatten it, and is marked at the edge (`v` or `^`).
+    The rows span what the best-seen line spans and the better half of the values, so that there is something to see
+    while the first trial is the best; what is worse would only flatten it, and is marked at the edge (`v` or `^`).
 
     Args:
         outcomes: finished trials by rising id.
@@ -59,7 +59,7 @@ def draw_trace(
     best = _best_seen(outcomes, maximize)
     if not best:
         return []
-    values = [value for _, value in best]
+    values = [value for _, value in best] + _better_half(outcomes, maximize)
     labels = _labels(min(values), max(values), height)
     margin = max(map(len, labels)) + 3  # a space on each side, and the axis
     canvas = _Canvas(width - margin, height, max(evaluations, outcomes[-1].trial), min(values), max(values), glyphs)
@@ -77,6 +77,12 @@ def _best_seen(outcomes: Sequence[Outcome], maximize: bool) -> list[tuple[int, f
         if value is not None and (not steps or (value > steps[-1][1] if maximize else value < steps[-1][1])):
             steps.append((outcome.trial, value))
     return steps
+
+
+def _better_half(outcomes: Sequence[Outcome], maximize: bool) -> list[float]:
+    """The values from the best one to the median."""
+    values = sorted((outcome.value for outcome in outcomes if outcome.value is not None), reverse=maximize)
+    return values[: len(values) // 2 + 1]
 
 
 def _labels(low: float, high: float, height: int) -> list[str]:

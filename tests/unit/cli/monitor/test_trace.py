@@ -32,6 +32,18 @@ def test_a_loss_falls() -> None:
     assert rows[2].startswith(" 0.080 ┤") and rows[2].rstrip().endswith("─")
 
 
+@pytest.mark.parametrize("maximize", [True, False])
+def test_while_the_first_trial_is_the_best_the_better_half_is_shown(maximize: bool) -> None:
+    """That is how most studies look in their first half hour."""
+    values = [0.9, 0.5, 0.7, None, 0.8, 0.6]
+    outcomes = [Outcome(k, v if v is None or maximize else 1 - v) for k, v in enumerate(values, 1)]
+    rows = _draw(outcomes, maximize=maximize)
+    labels = [row.split()[0] for row in rows[:3]]
+    assert labels == (["0.90", "0.80", "0.70"] if maximize else ["0.30", "0.20", "0.10"])
+    assert [row.count("·") for row in rows[:3]] == ([0, 1, 1] if maximize else [1, 1, 0])
+    assert rows[0 if maximize else 2].count("─") > 10
+
+
 def test_it_can_be_drawn_without_unicode() -> None:
     """Serial consoles and old terminals show a box-drawing character as three question marks."""
     plot = draw_trace(_COURSE, evaluations=8, maximize=True, width=44, height=3, glyphs=ASCII_PLOT)
