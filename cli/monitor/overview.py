@@ -19,8 +19,9 @@ from cnnbo.cli.monitor.studies import (
 from cnnbo.cli.monitor.trials import ended_rows, running_rows, trial_details
 from cnnbo.cli.monitor.view import View
 
-_TRACE, _TALL_TRACE = 5, 8  # rows of the plot: where rows are scarce, and where they aren't
+_TRACE, _TALL_TRACE = 4, 8  # rows of the plot: where rows are scarce, and where they aren't
 _AXIS = 2
+_BESIDE_TRACE = 10  # rows that the rest of a study wants before the plot grows
 _TRIALS, _MORE_TRIALS = 3, 8
 
 
@@ -63,17 +64,18 @@ def overview(study: Study, box: Box, screen: Screen, view: View, room: int | Non
     has_best = place is None or rows.left is None or rows.left > 1
     best = rows.some([best_line(study)] if has_best else [])
     running = rows.some(running_rows(study, box, screen, view), place, titles=1)
-    more = min(len(study.ended), _TRIALS) - ended
-    if has_titles and more > 0 and rows.fit(more + (not ended)):
-        ended += more
+    if not ended and study.ended and rows.fit(2):
+        ended = 1
+    trace = _trace_height(study, box, room) if ended and has_titles else 0
+    trace = trace if rows.fit(trace + _AXIS * bool(trace)) else 0
     usage = rows.lines(usage_lines(study, screen))
-    trace = _TRACE if has_course(study) and rows.fit(_TRACE + _AXIS) else 0
+    more = min(len(study.ended), _TRIALS) - ended
+    if ended and has_titles and rows.fit(more):
+        ended += more
     details = rows.lines([] if trial is None else trial_details(trial, study, box, screen))
     failures = rows.lines(failure_lines(study, screen))
     beliefs = rows.lines(belief_lines(study, screen))
     configuration = rows.lines(best_configuration(study, screen))
-    if trace and rows.fit(_TALL_TRACE - _TRACE):
-        trace = _TALL_TRACE
     if ended and has_titles:
         ended = len(study.ended[: ended + _MORE_TRIALS - _TRIALS if rows.left is None else ended + rows.left])
     return [
@@ -88,3 +90,17 @@ def overview(study: Study, box: Box, screen: Screen, view: View, room: int | Non
         *details,
         *beliefs,
     ]
+
+
+def _trace_height(study: Study, box: Box, room: int | None) -> int:
+    """Rows of the plot, 0 for none: by what doesn't change when a trial starts or ends, so that it stays as it is."""
+    if not has_course(study):
+        return 0
+    if room is None:
+        return _TALL_TRACE
+    may_run = sum(device.state in ("busy", "idle") for device in box.devices.values()) + 1
+    left = (
+        room - 2 - (0 if study.summary.is_over else may_run) - 2
+    )  # head and best, and one ended trial with its titles
+    height = min(_TALL_TRACE, max(_TRACE, left - _AXIS - _BESIDE_TRACE))
+    return height if left >= height + _AXIS else 0

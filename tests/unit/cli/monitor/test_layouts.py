@@ -174,6 +174,26 @@ def test_a_forecast_runs_with_the_clock(tower: Any) -> None:
     assert "about 7 min left, 15:13" in picture(tower.state, tower.now + 1800)
 
 
+@pytest.mark.parametrize("width", [80, 100])
+def test_two_devices_leave_room_for_the_plot(width: int, new_daemon: Callable[..., Any]) -> None:
+    """The usual terminal has 24 rows; the plot stays as it is whatever starts and ends beside it."""
+    daemon = new_daemon()
+    daemon.raw("availability", b"online")
+    for index in range(2):
+        daemon.device(index)
+    daemon.study()
+    for number in range(1, 39):
+        daemon.trial(number)
+    plots = set()
+    for running in ((39, 40), (39,), (), (41, 42)):
+        for number in range(39, 43):
+            daemon.trial(number, state="running" if number in running else "pending", value=None)
+        shown = picture(daemon.state, daemon.now, width, 24)
+        plots.add(sum("┤" in line for line in shown.splitlines()))
+        assert " used " in shown and " state " in shown
+    assert plots == {4}
+
+
 @pytest.mark.parametrize(("width", "height"), [(60, 10), (80, 24)])
 def test_the_marked_row_is_always_shown(width: int, height: int, boxes: Any) -> None:
     """Keys act on it, and what people can't see they drain by mistake."""
@@ -194,6 +214,6 @@ def test_the_marked_row_is_always_shown(width: int, height: int, boxes: Any) -> 
 )
 def test_the_table_follows_the_mark(marked: int | None, shown: Sequence[int], tower: Any) -> None:
     """Any trial can be reached, and where nothing is marked the best one is among them."""
-    lines = picture(tower.state, tower.now, 80, 25, view=View(mark=Mark(trial=marked))).splitlines()
+    lines = picture(tower.state, tower.now, 80, 28, view=View(mark=Mark(trial=marked))).splitlines()
     first = next(k for k, line in enumerate(lines) if " state " in line)
     assert [int(line.lstrip(" ▸").split()[0]) for line in lines[first + 1 : first + 4]] == shown
