@@ -28,7 +28,7 @@ from cnnbo.cli.monitor.trials import trial_details
 from cnnbo.cli.monitor.view import Mark, Page, View, marked_trial, shown_box, shown_study, told_studies
 
 _STUDY_ROWS = 18
-"""So many rows a study wants, before all other boxes are shown whole."""
+"""So many rows a study gets, if it has so many, before other studies and boxes are shown whole."""
 
 _MARKED_ROWS = 2
 """What a marked trial needs: the line of its study and its own."""
@@ -105,7 +105,8 @@ def _boxes(state: MonitorState, marked: Box, view: View, screen: Screen, room: i
         whole += _box(state, box, screen, view if box is marked else None, None, "", box is marked)
         # For the marked one too, whose study stands below: nothing moves when another box is marked.
         whole += _short_studies(box, frozen(box, state, screen))
-    if len(whole) + _STUDY_ROWS <= room:
+    below = _below(marked, view, frozen(marked, state, screen), _STUDY_ROWS)
+    if len(whole) + len(below) <= room:
         return [*whole[:-1], *screen.rules(marked.node)]
     count = max(1, min(len(state.boxes), room // 3))
     head = [boxes_header(state, screen), *boxes_table(state, screen, marked, count), *screen.rules()]
@@ -157,9 +158,11 @@ def _below(box: Box, view: View, screen: Screen, room: int) -> list[Text]:
 def _overview(study: Study, box: Box, view: View, screen: Screen, room: int) -> list[Text]:
     """The shown study, and a line for each of the others."""
     others = [study_header(other, screen) for other in told_studies(box) if other is not study]
-    hidden = len(others) - _OTHERS
-    if hidden > 0:
-        others = [*others[:_OTHERS], Text(f" and {hidden} more (s)", "dim")]
-    others = others[: max(0, room - _STUDY_ROWS)]
+    wanted = min(_STUDY_ROWS, len(overview(study, box, screen, view, None)))
     rules = screen.rules() if others else []
+    count = min(_OTHERS + 1, max(0, room - wanted - len(rules)))
+    if len(others) > count > 0:
+        others[count - 1 :] = [Text(f" and {len(others) - count + 1} more (s)", "dim")]
+    others = others[:count]
+    rules = rules if others else []
     return [*overview(study, box, screen, view, room - len(others) - len(rules)), *rules, *others]

@@ -44,6 +44,17 @@ def test_three_boxes(width: int, height: int, boxes: Any) -> None:
     compare(f"three_boxes_{width}x{height}", picture(boxes.state, boxes.now, width, height, view=view))
 
 
+def test_no_row_stays_blank_while_a_study_is_not_shown(daemon: Any) -> None:
+    """People look for the study they started, and find the screen half empty."""
+    daemon.raw("availability", b"online")
+    daemon.device(0)
+    for name in "abcdefgh":
+        daemon.study(name)
+    shown = picture(daemon.state, daemon.now, 80, 24)
+    assert [f"STUDY {name} " in shown for name in "abcdefgh"] == [True] * 5 + [False] * 3
+    assert "and 3 more (s)" in shown
+
+
 def test_many_boxes_dont_push_the_marked_one_out(new_daemon: Callable[..., Any], tower: Any) -> None:
     """A lab has more boxes than a laptop has rows."""
     for number in range(30):
