@@ -91,6 +91,6 @@ def sorted_devices(box: Box) -> list[Device]:
 
 
 def sorted_studies(box: Box) -> list[Study]:
-    """What is running first, then what is paused, then what has ended; by name among equals."""
+    """What is running first, then what is paused, then what has ended; among equals what changed last first."""
     order = {"running": 0, "paused": 1}
-    return sorted(box.studies.values(), key=lambda s: (order.get(s.summary.state, 2), s.name))
+    return sorted(box.studies.values(), key=lambda s: (order.get(s.summary.state, 2), -s.summary.since, s.name))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from cnnbo.cli.monitor.fields import Body, number_of, numbers_of, object_of, text_of, texts_of, whole_of
+from cnnbo.cli.monitor.fields import Body, moment_of, number_of, numbers_of, object_of, text_of, texts_of, whole_of
 from cnnbo.scheduler.insight import StudyInsight
 
 
@@ -46,6 +46,7 @@ class Summary:
         space: the parameters' names in their order; empty where not told.
         insight: what the surrogate believes, in the user's direction; None as long as there is none.
         is_stop_advised: whether the daemon hints that stopping is reasonable.
+        since: when it ended, was paused, or else began, seconds since the epoch; what goes on doesn't change it.
         told: when the daemon said so, seconds since the epoch.
         body: the message without its envelope.
     """
@@ -69,12 +70,14 @@ class Summary:
     insight: StudyInsight | None
     is_stop_advised: bool
     owner: str | None
+    since: float
     told: float
     body: Body
 
     @classmethod
     def read(cls, body: Body, told: float = 0.0) -> Self:
         insight = object_of(body, "insight")
+        is_paused = text_of(body, "state") == "paused"
         return cls(
             state=text_of(body, "state") or "unknown",
             reason=text_of(body, "reason"),
@@ -95,6 +98,7 @@ class Summary:
             insight=StudyInsight.read(insight),
             is_stop_advised=insight.get("stop_advised") is True,
             owner=text_of(body, "owner"),
+            since=moment_of(body, "ended") or (None if is_paused else moment_of(body, "started")) or told,
             told=told,
             body=body,
         )

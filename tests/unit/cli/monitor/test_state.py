@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tests.unit.cli.monitor.conftest import rfc3339
 
 from cnnbo.cli.monitor.known import Box, sorted_devices, sorted_studies
 from cnnbo.cli.monitor.state import MonitorState
@@ -208,3 +209,20 @@ def test_a_new_daemon_is_believed_though_it_came_unseen(tower: Any) -> None:
     tower.raw("availability", b"online")
     tower.device(0)
     assert _box(tower).availability == "online"
+
+
+def test_what_was_begun_last_stands_first(daemon: Any) -> None:
+    """People look for the study they have just started or paused, not for one whose name begins with an a."""
+    start = daemon.now
+    for name, began_s, fields in (
+        ("a", 0, {}),
+        ("b", 10, {}),
+        ("old", 1, {"state": "finished", "ended": rfc3339(start + 2)}),
+        ("new", 0, {"state": "finished", "ended": rfc3339(start + 3)}),
+        ("c", 5, {"state": "paused"}),
+        ("d", 0, {"state": "paused"}),
+        ("a", 0, {"finished": 39}),
+    ):
+        daemon.now += 1
+        daemon.study(name, started=rfc3339(start + began_s), **fields)
+    assert [study.name for study in sorted_studies(_box(daemon))] == ["b", "a", "d", "c", "new", "old"]
