@@ -4,7 +4,7 @@ from rich.text import Text
 
 from cnnbo.cli.monitor.canvas import RIGHT, Column, Row, Screen, table
 from cnnbo.cli.monitor.figures import duration
-from cnnbo.cli.monitor.known import Box, sorted_devices
+from cnnbo.cli.monitor.known import Box, sorted_devices, sorted_studies
 from cnnbo.cli.monitor.objects import Device
 from cnnbo.cli.monitor.view import View
 
@@ -26,6 +26,18 @@ def device_states(box: Box) -> list[str]:
     devices = box.devices.values()
     counts = [(name, sum(device.state == key for device in devices)) for key, name in STATES.items()]
     return [f"{count} {name}" for name, count in counts if count]
+
+
+def missing_device(box: Box) -> str | None:
+    """Why a study has none to start a trial on; None where there is one."""
+    states = {device.state for device in box.devices.values()}
+    if not states or not states <= {"foreign", "drained", "quarantined"}:
+        return None
+    count = len(box.devices)
+    if len(states) > 1:
+        return f"waits for a device: {', '.join(device_states(box))}"
+    all_are = {1: "it is", 2: "both are"}.get(count, f"all {count} are")
+    return f"waits for a device: {all_are} {STATES[states.pop()]}"
 
 
 def device_rows(box: Box, screen: Screen, view: View | None = None) -> list[Text]:
@@ -108,8 +120,8 @@ def _why_idle(box: Box) -> str:
     summaries = [study.summary for study in box.studies.values()]
     if any(summary.state == "running" for summary in summaries):
         return "waits for its next trial"
-    if any(summary.state == "paused" for summary in summaries):
-        return "the study is paused"
+    if paused := [study.name for study in sorted_studies(box) if study.summary.state == "paused"]:
+        return f"{paused[0]} is paused" if len(paused) == 1 else f"{len(paused)} studies are paused"
     return "no study runs"
 
 

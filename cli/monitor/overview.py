@@ -62,7 +62,7 @@ def overview(study: Study, box: Box, screen: Screen, view: View, room: int | Non
         rows.fit(1)
     place = next((k for k, running in enumerate(study.running) if running is trial), None)
     has_best = place is None or rows.left is None or rows.left > 1
-    best = rows.some([best_line(study)] if has_best else [])
+    best = rows.some([best_line(study, box)] if has_best else [])
     running = rows.some(running_rows(study, box, screen, view), place, titles=1)
     if not ended and study.ended and rows.fit(2):
         ended = 1
@@ -99,8 +99,7 @@ def _trace_height(study: Study, box: Box, room: int | None) -> int:
     if room is None:
         return _TALL_TRACE
     may_run = sum(device.state in ("busy", "idle") for device in box.devices.values()) + 1
-    left = (
-        room - 2 - (0 if study.summary.is_over else may_run) - 2
-    )  # head and best, and one ended trial with its titles
+    head, one_ended = 2, 2
+    left = room - head - (0 if study.summary.is_over else may_run) - one_ended
     height = min(_TALL_TRACE, max(_TRACE, left - _AXIS - _BESIDE_TRACE))
     return height if left >= height + _AXIS else 0

@@ -6,8 +6,9 @@ from rich.text import Text
 
 from cnnbo.cli.insight import believed_best, fitting, next_gain, relevances, stop_command
 from cnnbo.cli.monitor.canvas import Screen, spread, wrapped
+from cnnbo.cli.monitor.devices import missing_device
 from cnnbo.cli.monitor.figures import rough, short_value
-from cnnbo.cli.monitor.known import Study
+from cnnbo.cli.monitor.known import Box, Study
 from cnnbo.cli.monitor.summary import Usage
 from cnnbo.cli.monitor.trace import Outcome, draw_trace
 
@@ -65,11 +66,13 @@ def _end(study: Study) -> tuple[float, str] | None:
     return min(ends)
 
 
-def best_line(study: Study) -> Text:
+def best_line(study: Study, box: Box) -> Text:
     """The best value so far, or why there is none."""
     summary, best = study.summary, study.summary.best
     if best is None:
         why = "no trial has finished yet" if not summary.finished else "every trial so far has failed"
+        if summary.state == "running" and not summary.finished and not summary.running:
+            why = missing_device(box) or why
         return Text(f" best    none: {why}")
     trial = "" if best.trial is None else f" (#{best.trial})"
     name = f" {summary.metric}" if summary.metric else ""

@@ -142,7 +142,7 @@ def test_a_box_without_a_running_study_may_be_silent_for_longer(tower: Any) -> N
     ("study", "reason"),
     [
         ({"state": "running"}, "idle: waits for its next trial"),
-        ({"state": "paused"}, "idle: the study is paused"),
+        ({"state": "paused"}, "idle: svhn is paused"),
         ({"state": "finished"}, "idle: no study runs"),
     ],
 )
@@ -152,6 +152,24 @@ def test_an_idle_device_says_why(study: dict[str, str], reason: str, daemon: Any
     daemon.device(0, state="idle", study=None, trial=None)
     daemon.study(**study)
     assert reason in picture(daemon.state, daemon.now)
+
+
+@pytest.mark.parametrize(
+    ("states", "reason"),
+    [
+        (["foreign", "foreign"], "waits for a device: both are held"),
+        (["drained"], "waits for a device: it is drained"),
+        (["foreign", "drained", "quarantined"], "waits for a device: 1 held, 1 drained, 1 quarantined"),
+        (["foreign", "idle"], "no trial has finished yet"),
+    ],
+)
+def test_a_study_that_gets_no_device_says_so(states: Sequence[str], reason: str, daemon: Any) -> None:
+    """That no trial has finished yet is no reason when none can start."""
+    daemon.raw("availability", b"online")
+    for index, state in enumerate(states):
+        daemon.device(index, state=state, study=None, trial=None)
+    daemon.study(best=None, finished=0, running=0, failed=0, failures={})
+    assert f"best    none: {reason}\n" in picture(daemon.state, daemon.now).replace(" \n", "\n")
 
 
 def test_a_script_that_tells_no_progress_shows_its_phase(tower: Any) -> None:
