@@ -38,7 +38,7 @@ def _keys(view: View, box: Box | None, count: int, screen: Screen) -> list[str]:
     keys += [f"{screen.glyphs.arrows} mark"]
     keys += ["Enter details", "l log"] if marked_trial(box, view) else ["l log"]
     study = shown_study(box, view)
-    if study is not None and not study.summary.is_over:
+    if study is not None and not study.summary.is_over and not study.summary.is_stopped_by_crashes:
         keys.append("p resume" if study.summary.state == "paused" else "p pause")
     return [*keys, "d drain device"]
 

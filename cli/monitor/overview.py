@@ -64,6 +64,8 @@ def overview(study: Study, box: Box, screen: Screen, view: View, room: int | Non
     has_best = place is None or rows.left is None or rows.left > 1
     best = rows.some([best_line(study, box)] if has_best else [])
     running = rows.some(running_rows(study, box, screen, view), place, titles=1)
+    # What stopped a study is more than how it went.
+    why = rows.lines(failure_lines(study, screen)) if study.summary.is_stopped_by_crashes else []
     if not ended and study.ended and rows.fit(2):
         ended = 1
     trace = _trace_height(study, box, room) if ended and has_titles else 0
@@ -73,7 +75,7 @@ def overview(study: Study, box: Box, screen: Screen, view: View, room: int | Non
     if ended and has_titles and rows.fit(more):
         ended += more
     details = rows.lines([] if trial is None else trial_details(trial, study, box, screen))
-    failures = rows.lines(failure_lines(study, screen))
+    failures = why or rows.lines(failure_lines(study, screen))
     beliefs = rows.lines(belief_lines(study, screen))
     configuration = rows.lines(best_configuration(study, screen))
     if ended and has_titles:

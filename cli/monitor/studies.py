@@ -138,11 +138,16 @@ def _busy_share(study: Study, screen: Screen) -> float | None:
 
 
 def failure_lines(study: Study, screen: Screen) -> list[Text]:
-    """How many trials failed, by class."""
+    """How many trials failed, by class; of a study that crashes stopped also why, and what to do."""
     words = [f"{count:.0f} {name.replace('_', ' ')}" for name, count in study.summary.failures.items() if count]
     lines = list(wrapped(words, 9, screen, "   "))
     if lines:
         lines[0].plain = " failed  " + lines[0].plain[9:]
+    if study.summary.is_stopped_by_crashes:
+        newest = next((trial for trial in study.ended if trial.failure == "crashed"), None)
+        why = "" if newest is None or newest.message is None else f"#{newest.id}: {newest.message}"
+        lines += wrapped(why.split(), 9, screen, " ")
+        lines += wrapped(f"once that is mended, in a shell: cnnbo retry {study.name} --crashed".split(), 9, screen, " ")
     for line in lines:
         line.stylize("red")
     return lines

@@ -107,3 +107,8 @@ class Summary:
     def is_over(self) -> bool:
         """Whether it has ended."""
         return self.state not in ("running", "paused")
+
+    @property
+    def is_stopped_by_crashes(self) -> bool:
+        """Whether the daemon paused it because its last trials crashed in the same way."""
+        return self.state == "paused" and self.reason == "crashes"
