@@ -56,6 +56,8 @@ def box_header(box: Box, state: MonitorState, screen: Screen, title: str = "", i
     count = f"  {counted(len(box.devices), 'device')}" + (
         f": {f' {screen.glyphs.dot} '.join(states)}" if states else ""
     )
+    if box.limit is not None and box.limit < len(box.devices):
+        count += f", at most {box.limit} used"
     left = Text.assemble(screen.glyphs.mark if is_marked else " ", title, (box.node, "bold"), count)
     return spread(left, Text("   ".join(_vital_signs(box, state, screen, bool(title))) + " "), screen)
 

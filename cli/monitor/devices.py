@@ -58,7 +58,11 @@ def device_rows(box: Box, screen: Screen, view: View | None = None) -> list[Text
     ]
     mark = None if view is None or view.mark is None else view.mark.device
     rows = [Row(_cells(device, box, screen), device.uuid == mark) for device in devices]
-    return table(columns, rows, screen, has_titles=not screen.is_low)
+    lines = table(columns, rows, screen, has_titles=not screen.is_low)
+    if screen.is_narrow and any(line.cell_len > screen.width for line in lines):  # a reason says more than a name
+        nameless = [Row([row.cells[0], *row.cells[2:]], row.is_marked) for row in rows]
+        return table([columns[0], *columns[2:]], nameless, screen, has_titles=not screen.is_low)
+    return lines
 
 
 def _cells(device: Device, box: Box, screen: Screen) -> list[Text]:

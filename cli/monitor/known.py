@@ -50,6 +50,7 @@ class Box:
         behind_s: by how much its clock is behind ours; negative if it is ahead.
         boot: identifies the daemon's life, as its newest message told.
         started: when that daemon began, if `info` told.
+        limit: so many devices it uses at most at a time; None = all.
     """
 
     node: str
@@ -61,6 +62,7 @@ class Box:
     boot: str | None = None
     started: float | None = None
     version: str | None = None
+    limit: int | None = None
     devices: dict[str, Device] = field(default_factory=dict)
     studies: dict[str, Study] = field(default_factory=dict)
 

@@ -134,6 +134,7 @@ class MonitorState:
             case ["info"]:
                 box.started = moment_of(body or {}, "started")
                 box.version = text_of(body or {}, "version")
+                box.limit = whole_of(body or {}, "limit")
                 return None
             case ["device", uuid]:
                 return self._device(box, uuid, body, told)

@@ -172,6 +172,41 @@ def test_a_study_that_gets_no_device_says_so(states: Sequence[str], reason: str,
     assert f"best    none: {reason}\n" in picture(daemon.state, daemon.now).replace(" \n", "\n")
 
 
+def test_a_study_stopped_by_crashes_says_why_and_what_to_do(tower: Any) -> None:
+    """People come back in the morning to a study that stands still; resuming it would only crash again."""
+    tower.study(state="paused", reason="crashes", running=0, failures={"crashed": 3})
+    for number in (36, 37, 38):
+        tower.trial(number, state="failed", value=None, failure="crashed", message=f"ImportError {number}")
+    for number in (39, 40, 41):
+        tower.trial(number, state="cancelled")
+    shown = picture(tower.state, tower.now, 80, 24)
+    assert "         #38: ImportError 38\n" in shown.replace(" \n", "\n")
+    assert "cnnbo retry svhn --crashed" in shown
+    assert "p resume" not in shown
+    assert "p resume" not in picture(tower.state, tower.now, 120, 40)
+    view, _ = press(View(), "p", tower.state)
+    assert view.question is not None and "cnnbo retry svhn --crashed" in view.question.text
+
+
+def test_the_limit_of_a_box_is_told(tower: Any) -> None:
+    """Devices that idle for a limit nobody remembers look like a scheduler that hangs."""
+    tower.say("info", {"limit": 2})
+    assert " 4 devices: 3 training · 1 held, at most 2 used" in picture(tower.state, tower.now)
+    tower.say("info", {"limit": None})
+    assert "at most" not in picture(tower.state, tower.now)
+
+
+def test_a_name_gives_way_to_a_reason(daemon: Any) -> None:
+    """Of three equal slots the name says nothing, and the end of a reason what to do."""
+    daemon.raw("availability", b"online")
+    reason = "the disk of the state folder is full; free 1.2 GiB on /srv/state"
+    free = {"reason": reason, "name": "CPU slot", "study": None, "trial": None}
+    daemon.say("device/cpu-0", {"index": 0, "state": "idle", **free})
+    assert f"idle: {reason}" in picture(daemon.state, daemon.now, 80)
+    assert "CPU slot" not in picture(daemon.state, daemon.now, 80)
+    assert "CPU slot" in picture(daemon.state, daemon.now, 100)
+
+
 def test_a_script_that_tells_no_progress_shows_its_phase(tower: Any) -> None:
     """Most scripts know nothing of us; what the daemon knows is shown, and nothing made up."""
     tower.device(2, trial=41, phase="training")
