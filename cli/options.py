@@ -60,14 +60,15 @@ def daemon_of(state: Path | None, broker: str | None, node: str | None) -> "Daem
     from cnnbo.daemon.credentials import broker_address
     from cnnbo.daemon.remote import RemoteDaemon
 
-    return RemoteDaemon(broker_address(broker, os.environ), node, settings(None).mqtt.base, _say_offline)
+    return RemoteDaemon(broker_address(broker, os.environ), node, settings(None).mqtt.base, _say_away)
 
 
-def _say_offline(node: str, told: str | None) -> None:
+def _say_away(node: str, told: str | None, is_online: bool) -> None:
     from cnnbo.cli.output import age, local_time
 
+    state = "says nothing, though its broker calls it online" if is_online else "is offline"
     since = "" if told is None else f"; what follows was told at {local_time(told)}, {age(told)} ago"
-    print(f"{node} is offline{since}.", file=sys.stderr)
+    print(f"{node} {state}{since}.", file=sys.stderr)
 
 
 def state_folder(state: Path | None) -> Path:

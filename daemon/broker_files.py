@@ -67,12 +67,14 @@ class Description:
     """What the broker shall be.
 
     Attributes:
+        host: what clients are told to use: the first name it was given.
         port: where it listens, with TLS.
         base: first part of every topic.
         certificate: where it comes from.
         users: everybody who may come in, with roles.
     """
 
+    host: str
     port: int
     base: str
     certificate: Origin
@@ -85,7 +87,6 @@ class Plan:
 
     Attributes:
         folder: see `Wishes`.
-        host: what clients are told to use.
         broker: what the files make of it.
         certificate: what became of the broker's certificate, for whom it is and until when.
         files: in the order in which they are written.
@@ -93,7 +94,6 @@ class Plan:
     """
 
     folder: Path
-    host: str
     broker: Description
     certificate: str
     files: tuple[PlannedFile, ...]
@@ -173,9 +173,8 @@ def plan(wishes: Wishes, new_password: Callable[[str], str | None]) -> Plan:
         planned(folder / "acl", rights, is_private=True, is_for_broker=True),
         planned(folder / "cnnbo.conf", configuration(folder, description.port)),
     )
-    host = (*wishes.hosts, *wishes.default_hosts)[0]
     leftovers = (*certificate.leftovers, *_notes_of_nobody(folder, passwords))
-    return Plan(folder, host, description, certificate.note, files, leftovers)
+    return Plan(folder, description, certificate.note, files, leftovers)
 
 
 def _check(wishes: Wishes) -> None:
@@ -209,6 +208,7 @@ def _described(wishes: Wishes) -> tuple[Description, str]:
     if is_new:
         users = {wishes.node: Role.NODE, "viewer": Role.VIEWER, "operator": Role.OPERATOR}
     description = Description(
+        before.get("host", (*wishes.hosts, *wishes.default_hosts)[0]),
         wishes.port or before.get("port", _DEFAULT_PORT),
         wishes.base or before.get("base", wishes.default_base),
         Origin.GIVEN if wishes.given else before.get("certificate", seeming_origin(wishes.folder)),
@@ -225,7 +225,12 @@ def _described(wishes: Wishes) -> tuple[Description, str]:
 def _rewritten(text: str, description: Description) -> str:
     """The text with the new values, and everything that people wrote beside them."""
     document = tomlkit.parse(text)
-    values = {"port": description.port, "base": description.base, "certificate": description.certificate.value}
+    values = {
+        "host": description.host,
+        "port": description.port,
+        "base": description.base,
+        "certificate": description.certificate.value,
+    }
     for key, value in values.items():
         if document.get(key) != value:
             document[key] = value
@@ -269,7 +274,14 @@ def _origin(value: object) -> Origin:
     return Origin(value)
 
 
+def _host(value: object) -> str:
+    if not isinstance(value, str) or not is_host(value):
+        raise ValueError(f"must be a host name or an address, without a port, not {shown(value)}")
+    return value
+
+
 _CHECKS: Final[Mapping[str, Callable[[object], object]]] = {
+    "host": _host,
     "port": checked_port,
     "base": checked_base,
     "certificate": _origin,

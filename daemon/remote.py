@@ -7,11 +7,13 @@ import asyncio
 import contextlib
 import functools
 import json
+import math
 import re
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import aiomqtt
@@ -30,10 +32,10 @@ _QUIET_S = 0.3  # without a retained message for this long, all of them have arr
 _READ_S = 30.0  # for all of them
 _ANSWER_S = 10.0
 _SUBMIT_S = 120.0  # before it answers, the daemon looks through the data
+_PATIENCE_S = 90.0  # a device is told of every 30 s at least: after three times that its daemon is silent
 
 _ENVELOPE = frozenset({"schema", "ts", "boot", "seq"})
-_STUDY_TOPICS = ("study/+",)
-_STATUS_TOPICS = ("device/+", *_STUDY_TOPICS)
+_TOPICS = ("info", "device/+", "study/+")
 
 
 @dataclass(slots=True)
@@ -62,6 +64,10 @@ class Box:
         """When it told the newest of this, RFC 3339; None if it told nothing."""
         return max((str(found["ts"]) for found in self.objects.values()), default=None)
 
+    def silent_s(self, now: float) -> float:
+        """Seconds since then, at `now` (since the epoch); infinite if it told nothing."""
+        return math.inf if self.told is None else now - datetime.fromisoformat(self.told).timestamp()
+
 
 def _body(found: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in found.items() if key not in _ENVELOPE}
@@ -74,7 +80,8 @@ class RemoteDaemon:
         broker: where it publishes, and who we are there.
         node: which box, where the broker carries several; None = the only one.
         base: first part of its topics.
-        is_offline: told the name of a box that is away, and when it told the newest value that was read (RFC 3339).
+        is_away: told the name of a box that is offline, or has told nothing for so long that its daemon must hang; when
+            it told the newest value that was read (RFC 3339); and whether the broker calls it online all the same.
     """
 
     def __init__(
@@ -82,12 +89,12 @@ class RemoteDaemon:
         broker: BrokerAddress,
         node: str | None,
         base: str,
-        is_offline: Callable[[str, str | None], None] = lambda node, told: None,
+        is_away: Callable[[str, str | None, bool], None] = lambda node, told, is_online: None,
     ) -> None:
         self._address = broker
         self._node = node
         self._base = base
-        self._is_offline = is_offline
+        self._is_away = is_away
 
     def status(self) -> dict[str, Any]:
         """What `status --json` prints on the box, with `daemon` null while it is offline.
@@ -95,7 +102,7 @@ class RemoteDaemon:
         Raises:
             RequestError: the broker can't be reached, or carries no such box.
         """
-        box = self._read(*_STATUS_TOPICS)
+        box = self._read()
         info = box.info
         daemon = {
             "version": info.get("version"),
@@ -122,7 +129,7 @@ class RemoteDaemon:
             RequestError: the broker can't be reached, or carries no such box or study.
         """
         _check_name(name, "study")
-        box = self._read(*_STUDY_TOPICS, f"study/{name}/trial/+")
+        box = self._read(f"study/{name}/trial/+")
         studies = {study["name"]: study for study in box.bodies("study", "name")}
         if name not in studies:
             known = ", ".join(studies) or "none"
@@ -146,8 +153,8 @@ class RemoteDaemon:
 
     def _read(self, *topics: str) -> Box:
         box = asyncio.run(self._reached(self._look_in(*topics)))
-        if not box.is_online:
-            self._is_offline(box.node, box.told)
+        if not box.is_online or box.silent_s(time.time()) > _PATIENCE_S:
+            self._is_away(box.node, box.told, box.is_online)
         return box
 
     async def _reached(self, work: Coroutine[Any, Any, T]) -> T:
@@ -172,7 +179,7 @@ class RemoteDaemon:
     async def _look(self, client: aiomqtt.Client, *topics: str) -> Box:
         """Read the retained topics of the box."""
         box = self._node or "+"
-        wanted = [f"{self._base}/v1/{box}/{topic}" for topic in ("info", *topics)]
+        wanted = [f"{self._base}/v1/{box}/{topic}" for topic in (*_TOPICS, *topics)]
         availability = f"{self._base}/v1/+/availability"  # of all boxes, to name those there are
         # Qos 0: of messages with more, a broker keeps only so many for whoever is slow.
         await client.subscribe([(topic, 0) for topic in (*wanted, availability)])
@@ -239,8 +246,8 @@ class RemoteDaemon:
                 )
             if box.info.get("requests") is False:
                 raise RequestError(
-                    f"{box.node} takes no orders over MQTT; set mqtt.requests = true there and restart its daemon, "
-                    "or type the command on the box."
+                    f"{box.node} takes no orders over MQTT; type the command on the box, or let it take them: a broker "
+                    "with users, and mqtt.requests = true in its settings."
                 )
             prefix = f"{self._base}/v1/{box.node}"
             transaction = secrets.token_hex(8)
@@ -252,9 +259,9 @@ class RemoteDaemon:
                     return data_of(await _response(client, transaction))
             except TimeoutError:
                 raise RequestError(
-                    f"{box.node} did not answer within {wait_s:.0f} s: the user in --broker may not be allowed to send "
-                    "orders, its daemon may take none (mqtt.requests) or be busy; see cnnbo status --broker before you "
-                    "try again, for what was sent may still be carried out."
+                    f"{box.node} did not answer within {wait_s:.0f} s: this user may not be allowed to give orders (a "
+                    "viewer isn't), or its daemon is busy; see cnnbo status --broker before you try again, for what "
+                    "was sent may still be carried out."
                 ) from None
 
 

@@ -141,30 +141,32 @@ def _notes(planned: "Plan") -> dict[str, Path]:
 
 
 def _next_steps(planned: "Plan") -> str:
-    """What is left to do, to be pasted."""
+    """What is left to do, to be pasted: for whoever is new, else for the first of each kind."""
     from cnnbo.daemon.mosquitto import Role
 
-    folder, users = planned.folder, planned.broker.users
-    source = shlex.quote(f"{folder}/cnnbo.conf")
-    shown_host = f"[{planned.host}]" if ":" in planned.host else planned.host
-    url = f"{shown_host}:{planned.broker.port}"
-    node = next((user for user, role in users.items() if role is Role.NODE), "NODE")
-    person = next((user for user, role in users.items() if role is not Role.NODE), "USER")
-    password_file = _notes(planned).get(node, Path("/etc/cnnbo/mqtt.password"))
+    folder, broker = planned.folder, planned.broker
+    made = {file.path.name for file in planned.files if file.path.parent.name == "passwords" and file.change != "kept"}
+    users = sorted(broker.users, key=lambda user: user not in made)  # a stable sort: the new ones first
+    node = next((user for user in users if broker.users[user] is Role.NODE), "NODE")
+    person = next((user for user in users if broker.users[user] is not Role.NODE), "USER")
+    url = f"mqtts://{f'[{broker.host}]' if ':' in broker.host else broker.host}:{broker.port}"
+    note = _notes(planned).get(node, Path("/etc/cnnbo/mqtt.password"))
     authority = f'\n    ca = "{folder}/ca.crt"' if planned.has_authority else ""
     copies = "ca.crt and the password" if planned.has_authority else "the password"
     return f"""
 Next:
 1. The broker reads it once it is linked, and started again:
-    ln -sf {source} /etc/mosquitto/conf.d/cnnbo.conf && systemctl restart mosquitto
-2. The daemon of {node}, in its cnnbo.toml (its user has to be the owner of the password file, or of a copy):
+    ln -sf {shlex.quote(f"{folder}/cnnbo.conf")} /etc/mosquitto/conf.d/cnnbo.conf && systemctl restart mosquitto
+2. The daemon of {node}, in its cnnbo.toml:
     [mqtt]
-    url = "mqtts://{url}"
+    url = "{url}"
     user = "{node}"
-    password_file = "{password_file}"{authority}
+    password_file = "{note}"{authority}
+    requests = true    # operators may give orders; leave it out for news alone
+   A daemon of another user, or on another box, needs a copy of its own (install -m 600 -o USER), and its path here.
 3. On another machine, with {copies} of {person}:
-    cnnbo broker login mqtts://{person}@{url}{" --ca ca.crt" if planned.has_authority else ""}
-    cnnbo watch --broker mqtts://{url}"""
+    cnnbo broker login {url.replace("//", f"//{person}@")}{" --ca ca.crt" if planned.has_authority else ""}
+    cnnbo watch --broker {url}"""
 
 
 @app.command()
@@ -188,7 +190,7 @@ def login(
             f"{address}: leave the password out of the URL, `ps` shows it; it is asked for, or read from stdin."
         )
     if ca is None:
-        ca = broker_address(str(address), os.environ).ca  # of an earlier login
+        ca = broker_address(str(address), os.environ).ca if address.tls else None  # of an earlier login
     else:
         if not address.tls:
             raise ConfigurationError(f"--ca: {address} is without TLS; write mqtts://.")

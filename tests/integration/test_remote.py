@@ -21,6 +21,7 @@ pytestmark = pytest.mark.mosquitto
 PREFIX = "cnnbo/v1/tower"
 ELSEWHERE = {"CNNBO_CONFIG": os.devnull, "CNNBO_STATE": "/nowhere"}
 ENVELOPE = {"schema": "cnnbo.any/1", "ts": "2026-11-24T14:36:02.114Z", "boot": "b", "seq": 1}
+OLD = {"ts": "2020-01-01T00:00:00.000Z"}
 NEWER = {"told_by_a_newer_daemon": [1]}
 DEVICE: dict[str, Any] = {
     **ENVELOPE, "uuid": "cpu-0", "index": 0, "name": "CPU slot", "state": "busy", "reason": None,
@@ -105,6 +106,19 @@ async def test_what_is_no_object_of_ours_is_passed_over(broker: Mosquitto) -> No
     shown = json.loads(await said(broker, "show", "svhn", "--json"))
     assert shown["trials"][0] == told(TRIAL)
     assert all(isinstance(trial["id"], int) and trial["attempts"] != 5 for trial in shown["trials"])
+
+
+async def test_a_dead_box_that_its_broker_calls_online_is_told_with_its_age(tmp_path: Path) -> None:
+    """A broker that was killed has forgotten the last will, and yesterday's figures look like today's."""
+    broker = Mosquitto(tmp_path)
+    await broker.start()
+    async with connected(BrokerAddress.parse(broker.url).client("daemon")) as client:
+        for topic, payload in (("availability", b"online"), ("device/cpu-0", json.dumps(DEVICE | OLD).encode())):
+            await client.publish(f"{PREFIX}/{topic}", payload, qos=1, retain=True)
+    done = await asyncio.to_thread(CliRunner().invoke, app, ["status", "--broker", broker.url], env=ELSEWHERE)
+    await broker.stop()
+    assert done.exit_code == 0
+    assert done.stderr.startswith("tower says nothing, though its broker calls it online; what follows was told at ")
 
 
 @pytest.mark.parametrize("name", ["#", "+", "ab#c", "a/b", "a\0b", "", "A", "x" * 41])

@@ -425,6 +425,8 @@ async def test_what_is_read_from_afar_is_what_the_box_says(desk: Desk, afar: Afa
     assert from_afar["daemon"].pop("mqtt_dropped_events") is None
     assert from_afar == here
     assert "cnnbo logs parabola 2" in await afar.said("show", "parabola", "2")
+    assert [trial["id"] for trial in await afar.json("trials", "parabola", "--sort", "id")] == [1, 2, 3, 4]
+    assert [device["uuid"] for device in await afar.json("devices")] == ["cpu-0", "cpu-1"]
     assert (await afar.said("best", "parabola", "--format", "flags")).startswith("--x=")
     assert "the studies are: parabola" in await afar.refused("show", "x")
     assert "the boxes are: tower" in await afar.refused("status", "--node", "attic")
@@ -498,4 +500,4 @@ async def test_a_box_without_requests_says_so_and_can_be_read(box: Box, broker: 
     afar = Afar(broker.url.replace("://", "://anna:hers@"), {"CNNBO_CONFIG": os.devnull})
     assert "carries several boxes: attic, tower; say which: --node NAME." in await afar.refused("status")
     assert (await afar.json("status", "--node", "tower"))["daemon"]["state"] == str(box.folder / "a")
-    assert "set mqtt.requests = true there" in await afar.refused("limit", "1", "--node", "tower")
+    assert "mqtt.requests = true in its settings" in await afar.refused("limit", "1", "--node", "tower")

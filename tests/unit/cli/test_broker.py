@@ -56,6 +56,16 @@ def test_a_dry_run_shows_everything_but_secrets(environ: dict[str, str], tmp_pat
     assert "Nothing was written." in shown and not folder.exists()
 
 
+def test_the_next_steps_are_those_of_who_is_new(environ: dict[str, str], tmp_path: Path) -> None:
+    """Nobody reads once more what to do with the first box; and all are told the same name of the broker."""
+    configure = ("configure", tmp_path / "broker", "--node", "tower")
+    first = run(environ, *configure, "--host", "broker.lan").stdout
+    assert 'user = "tower"' in first and "login mqtts://viewer@broker.lan:8883" in first
+    second = run(environ, *configure, "--user", "box2:node", "--user", "alice:operator").stdout
+    assert 'user = "box2"' in second and "login mqtts://alice@broker.lan:8883" in second
+    assert "passwords/box2" in second and "requests = true" in second
+
+
 def test_what_is_removed_is_told_before_and_after(environ: dict[str, str], tmp_path: Path) -> None:
     """It was a password; whoever still wanted it should hear."""
     folder = tmp_path / "broker"
