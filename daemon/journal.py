@@ -20,7 +20,7 @@ from cnnbo.daemon.board import Activity
 from cnnbo.daemon.messages import rfc3339
 from cnnbo.daemon.outbox import SCHEMA as OUTBOX_SCHEMA
 from cnnbo.daemon.outbox import Outbox
-from cnnbo.daemon.sinks.base import Message, StoredEvent
+from cnnbo.daemon.sinks.base import Message, StoredEvent, UnreadableEventsError
 from cnnbo.scheduler.codec import FORMAT_VERSION, decode_device_event, decode_event, encode_event
 from cnnbo.scheduler.errors import CnnboError, ConfigurationError
 from cnnbo.scheduler.events import DeviceEvent, DevicesLimited, Event
@@ -516,14 +516,13 @@ class Journal:
         await self._in_thread(self._write, insert)
 
     async def waiting_events(self, limit: int) -> list[StoredEvent]:
-        """See `EventStore`; none where they can't be read, which is logged."""
+        """See `EventStore`."""
 
         def read() -> list[StoredEvent]:
             try:
                 return self._outbox.waiting(self._db, limit)
             except sqlite3.OperationalError as error:  # a disk that is full or fails; news is not worth a daemon
-                log.error("%s: events can't be read, and wait: %s", self._path, error)
-                return []
+                raise UnreadableEventsError(f"{self._path}: events can't be read, and wait: {error}") from error
 
         return await self._in_thread(read)
 

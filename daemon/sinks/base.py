@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from cnnbo.scheduler.errors import CnnboError
+
 
 class Delivery(StrEnum):
     """What may happen to a message that can't be delivered at once."""
@@ -48,11 +50,19 @@ class StoredEvent:
     payload: bytes
 
 
+class UnreadableEventsError(CnnboError):
+    """Events can't be read now; they are still there."""
+
+
 class EventStore(Protocol):
     """Where events wait until somebody who acknowledges them has them."""
 
     async def waiting_events(self, limit: int) -> list[StoredEvent]:
-        """The oldest events that were not acknowledged, at most `limit` of them, oldest first."""
+        """The oldest events that were not acknowledged, at most `limit` of them, oldest first.
+
+        Raises:
+            UnreadableEventsError: they can't be read now, and wait.
+        """
 
     def acknowledge_events(self, seq: int) -> None:
         """This event and all before it have arrived and need not be kept; returns at once."""

@@ -20,7 +20,7 @@ import aiomqtt
 
 from cnnbo.daemon.envelope import Envelope
 from cnnbo.daemon.mqtt import BrokerAddress, Failure, connected, leaf_of, reason_of, reconnect_for_ever
-from cnnbo.daemon.sinks.base import Delivery, EventStore, Message, StoredEvent
+from cnnbo.daemon.sinks.base import Delivery, EventStore, Message, StoredEvent, UnreadableEventsError
 from cnnbo.daemon.tasks import end_tasks
 from cnnbo.scheduler.errors import ConfigurationError
 
@@ -164,7 +164,7 @@ class MqttSink:
         keepalive_s: the broker declares us dead after 1.5 times this; also how soon we notice that it is.
         progress_interval_s: the least time between two messages on one progress topic.
         reply_s: how long any single answer of the broker is waited for.
-        retry_s: see `reconnect_for_ever`.
+        retry_s: see `reconnect_for_ever`; events that couldn't be read are read again after the longest wait.
         doubt_s: another daemon of this node, which the broker called online before us, is gone if it is silent for so
             long: it answers us if it is connected, and else its will comes within 1.5 times its keep-alive.
 
@@ -197,7 +197,7 @@ class MqttSink:
         self._boot = boot
         self._envelope = Envelope(boot)
         self._events = events
-        self._are_events_due = True
+        self._events_due_at = 0.0  # when they are to be read, monotonic seconds; never = inf
         self._on_state = on_state or (lambda is_connected, reason: None)
         self._keepalive_s = keepalive_s
         self._reply_s = reply_s
@@ -226,7 +226,7 @@ class MqttSink:
         if message.delivery is Delivery.PROGRESS and not self._is_connected:
             return  # by the time there is a broker it is old
         if message.delivery is Delivery.EVENT:
-            self._are_events_due = True
+            self._events_due_at = 0.0
             self._wake.set()
             return
         try:
@@ -390,7 +390,7 @@ class MqttSink:
         await client.subscribe([(self.availability_topic, 1), (self._info_topic, 1)])
         await self._say(client, b"online")
         self._queue.renew()
-        self._are_events_due = True
+        self._events_due_at = 0.0
         self._tell(True, self._remark())
         while True:
             self._wake.clear()
@@ -400,15 +400,23 @@ class MqttSink:
             if self._is_leaving:
                 return
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._queue.wait_s(time.monotonic())):
+                async with asyncio.timeout(self._wait_s(time.monotonic())):
                     await self._wake.wait()
 
+    def _wait_s(self, now: float) -> float:
+        wait_s = self._queue.wait_s(now)
+        return min(math.inf if wait_s is None else wait_s, self._events_due_at - now)
+
     async def _next_batch(self) -> list[_Packet]:
-        if self._are_events_due and self._queue.wants_events:
-            self._are_events_due = False  # before the reading: an event that comes meanwhile makes it true again
-            events = await self._events.waiting_events(_BATCH)
-            self._queue.put_events(self._prefix, events)
-            self._are_events_due |= bool(events)
+        if self._events_due_at <= time.monotonic() and self._queue.wants_events:
+            self._events_due_at = math.inf  # before the reading: an event that comes meanwhile makes them due again
+            try:
+                if events := await self._events.waiting_events(_BATCH):
+                    self._queue.put_events(self._prefix, events)
+                    self._events_due_at = 0.0
+            except UnreadableEventsError as error:
+                _log.error("%s", error)
+                self._events_due_at = min(self._events_due_at, time.monotonic() + self._retry_s[1])
         return self._queue.take(time.monotonic())
 
     async def _send(self, client: aiomqtt.Client, batch: list[_Packet]) -> None:

@@ -96,6 +96,24 @@ async def test_a_stop_with_a_long_backlog_says_offline_and_loses_nothing(journal
     assert [event.seq for event in left] == list(range(9001 - len(left), 9001))
 
 
+async def test_events_that_could_not_be_read_are_told_once_they_can(
+    journal: Journal, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A disk that fails for a moment must not keep them until something else happens, which may be days."""
+    async with EmbeddedBroker(tmp_path, 0) as broker:
+        assert broker.url is not None
+        sink = sink_at(broker.url, events=journal)
+        await happen(journal, sink, range(3))
+        with closing(sqlite3.connect(tmp_path / JOURNAL_NAME)) as db:
+            db.execute("ALTER TABLE outbox RENAME TO away")
+            async with listening(broker.url) as listener, running(sink.run()):
+                async with asyncio.timeout(30):
+                    while "events can't be read" not in caplog.text:  # noqa: ASYNC110 - a log tells nobody
+                        await asyncio.sleep(0.01)
+                db.execute("ALTER TABLE away RENAME TO outbox")
+                await listener.until(lambda: len(heard(listener)) >= 3)
+
+
 @pytest.mark.mosquitto
 async def test_a_broker_that_hangs_gets_all_events_when_it_wakes(journal: Journal, mosquitto: Mosquitto) -> None:
     """A virtual machine that is suspended for a while has acknowledged nothing of what was sent to it."""
