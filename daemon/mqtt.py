@@ -133,6 +133,10 @@ async def connected(client: aiomqtt.Client) -> AsyncIterator[aiomqtt.Client]:
         with contextlib.suppress(*Failure):
             async with asyncio.timeout(_LEAVE_S):
                 await client.__aexit__(None, None, None)
+        # aiomqtt tells a lost connection in this future, too, and nobody asks it: asyncio would print a traceback.
+        disconnected = client._disconnected
+        if disconnected.done() and not disconnected.cancelled():
+            disconnected.exception()
 
 
 async def reconnect_for_ever(

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import json
 import logging
 import math
@@ -16,6 +17,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+import aiomqtt
 import pytest
 from tests.events import NoEvents
 from tests.mosquitto import Mosquitto
@@ -348,6 +350,25 @@ async def test_a_server_that_accepts_and_says_nothing_delays_nobody() -> None:
             async with asyncio.timeout(_WAIT_S):
                 await hung_up.wait()  # a connection that is given up is closed, not collected
         assert task.cancelled()
+
+
+async def test_a_broker_that_hangs_up_leaves_no_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    """It would end up on the terminal of whoever types a command, beside the sentence that says what happened."""
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(4096)
+        writer.write(b"\x20\x02\x00\x00")
+        await reader.read(4096)
+        writer.close()
+
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
+        address = BrokerAddress("127.0.0.1", server.sockets[0].getsockname()[1])
+        with pytest.raises(aiomqtt.MqttError):
+            async with connected(address.client("anybody", reply_s=1.0)) as client:
+                await client.subscribe("#")
+    del client
+    gc.collect()  # asyncio complains of a future when that is collected
+    assert "never retrieved" not in caplog.text
 
 
 async def test_a_refused_connection_is_tried_until_there_is_a_broker(tmp_path: Path) -> None:
