@@ -43,7 +43,7 @@ INFO_SCHEMA = "cnnbo.info/1"
 RESPONSE_SCHEMA = "cnnbo.response/1"
 
 RELEVANCES_TOLD = 20
-"""Of the most relevant parameters the share is told: a study's topic stays under 8 KiB however many there are."""
+"""Of the most relevant parameters the share is told: with 60 parameters a study's topic has to stay under 8 KiB."""
 
 
 @overload
@@ -117,8 +117,9 @@ def trial_object(study: Study, trial: Trial, now: float) -> "TrialObject":
 
 
 def study_object(study: Study, now: float) -> "StudyObject":
-    """The `show --json` object without `trials`: the body of the study's topic, under 8 KiB.
+    """The `show --json` object without `trials`: the body of the study's topic.
 
+    It stays under 8 KiB with 60 parameters of 30 letters each; `space` and the best configuration grow with them.
     Figures that run with the clock are those of the last event, so that topic and command agree at rest.
     """
     best = study.incumbent

@@ -54,7 +54,7 @@ TOPICS: Final = (
     ),
     Topic(
         "study", "study/{study}", messages.STUDY_SCHEMA, objects.StudyObject, Delivery.STATE,
-        "How a study stands, when something changes; under 8 KiB.",
+        "How a study stands, when something changes; under 8 KiB with up to 60 parameters of 30 letters.",
     ),
     Topic(
         "trial", "study/{study}/trial/{trial}", messages.TRIAL_SCHEMA, objects.TrialObject, Delivery.STATE,

@@ -5,7 +5,15 @@ from dataclasses import replace
 from typing import Any
 
 from cnnbo.daemon.messages import study_object
-from cnnbo.scheduler.events import AskOptimizer, PointsSuggested, StudyCancelled, StudyPaused, TrialsRequested
+from cnnbo.scheduler.events import (
+    AskOptimizer,
+    PointsSuggested,
+    StudyCancelled,
+    StudyPaused,
+    TrialCompleted,
+    TrialsRequested,
+    TrialStarted,
+)
 from cnnbo.scheduler.optimizers.base import Source
 from cnnbo.scheduler.space import FloatParameter, SearchSpace
 from cnnbo.scheduler.spec import StudySpec
@@ -67,12 +75,16 @@ def test_only_a_running_study_is_advised_to_stop() -> None:
 
 
 def test_the_insight_takes_its_share_of_a_topic_and_no_more() -> None:
-    """The study topic stays under 8 KiB, or Home Assistant and small brokers drop it."""
-    names = [f"layer{k:02}_{'x' * 30}" for k in range(60)]
-    space = SearchSpace(tuple(FloatParameter(name, 0.0, 1.0) for name in names))
+    """The study topic stays under 8 KiB with as many parameters as is promised, or small brokers drop it."""
+    names = [f"layer{k:02}_{'x' * 22}" for k in range(60)]  # 30 letters each
+    space = SearchSpace(tuple(FloatParameter(name, 0.0, 0.987654321) for name in names))
     said = SAID | {"relevance": {name: (k + 1) / 1830 for k, name in enumerate(names)}}
     study = after_asks(1, said, replace(SPEC, space=space, start=()))
+    study.handle(TrialStarted(1.0, 1, 1, "cpu-0"))
+    study.handle(TrialCompleted(2.0, 1, 1, 0.9123456789))
     insight = insight_of(study)
     assert list(insight["relevance"])[:2] == [names[59], names[58]]
     assert len(json.dumps(insight)) < 1500
-    assert len(json.dumps(study_object(study, 2.0), allow_nan=False)) < 8 * 1024
+    told = study_object(study, 2.0)
+    assert told["best"] is not None
+    assert len(json.dumps(told, allow_nan=False)) < 8 * 1024
