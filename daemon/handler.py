@@ -8,7 +8,7 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cnnbo.daemon import messages
 from cnnbo.daemon.api import requests
@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from cnnbo.daemon.api.objects import DeviceObject, FactsObject, ShowObject, StatusObject, SubmitOutcome
 
 log = logging.getLogger(__name__)
+
+PREPARE_S: Final = 600.0
+"""So long the preparation of a study's data may take; that of all of SVHN takes about a minute."""
 
 _NOT_MEASURED = "budget.energy_kwh: the energy of these devices is not measured; use budget.cost or budget.wall_clock."
 _NAME = re.compile(r"[a-z0-9-]{1,40}")
@@ -378,8 +381,8 @@ def _check_sense(spec: StudySpec) -> None:
     Study(spec)  # the start configurations belong to the space
 
 
-async def prepare_data(spec: StudySpec) -> None:
-    """Check and cache the data of a built-in model, in a process of its own.
+async def prepare_data(spec: StudySpec, deadline_s: float = PREPARE_S) -> None:
+    """Check and cache the data of a built-in model, in a process of its own, which ends with the wait for it.
 
     Raises:
         ConfigurationError: what is wrong with the data.
@@ -391,6 +394,17 @@ async def prepare_data(spec: StudySpec) -> None:
         sys.executable, "-P", "-m", model.prepare, spec.data_dir,
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    _, errors = await process.communicate()
+    try:
+        async with asyncio.timeout(deadline_s):
+            _, errors = await process.communicate()
+    except TimeoutError:
+        raise ConfigurationError(
+            f"The data in {spec.data_dir} were not prepared within {deadline_s / 60:.0f} minutes; see whether its disk "
+            "answers and what else works on them, then submit the study again."
+        ) from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
     if process.returncode:
         raise ConfigurationError(errors.decode(errors="replace").strip().splitlines() or ["the data can't be used."])

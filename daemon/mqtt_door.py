@@ -33,10 +33,10 @@ PEER: Final = Peer("mqtt", may_run_commands=False)
 """Whoever the broker lets ask: it knows who they are, the daemon doesn't."""
 
 WORKERS: Final = 4
-"""So many requests are worked on at once; submitting a study with much data takes a minute."""
+"""So many requests are worked on at once, beside one submit: with much data that takes minutes."""
 
 WAITING_LIMIT: Final = 64
-"""So many more wait; what comes beyond that is told so."""
+"""So many more wait, and as many submits; what comes beyond that is told so."""
 
 _UNREAD_LIMIT = 1000  # messages that aiomqtt keeps; it drops what comes beyond
 _RESPONSE_LIMIT = 100  # beyond, whoever has one more to send waits
@@ -174,6 +174,7 @@ class MqttDoor:
         self._reply_s = reply_s
         self._retry_s = retry_s
         self._letters: asyncio.Queue[_Letter] = asyncio.Queue(WAITING_LIMIT)
+        self._submits: asyncio.Queue[_Letter] = asyncio.Queue(WAITING_LIMIT)
         self._responses: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue(_RESPONSE_LIMIT)
         self._unsent: tuple[str, bytes] | None = None
         self._is_open: bool | None = None
@@ -185,8 +186,11 @@ class MqttDoor:
             Exception: a bug in the door itself, past which it can't be relied on; open a new one.
         """
         door = reconnect_for_ever(self._session, self._lost, self._retry_s)
-        tasks = [asyncio.create_task(door, name="mqtt-door")]
-        tasks += [asyncio.create_task(self._work(), name=f"request {number}") for number in range(WORKERS)]
+        tasks = [
+            asyncio.create_task(door, name="mqtt-door"),
+            asyncio.create_task(self._work(self._submits), name="submits"),
+        ]
+        tasks += [asyncio.create_task(self._work(self._letters), name=f"request {n}") for n in range(WORKERS)]
         await _first_end_of(tasks)
 
     def _lost(self, error: BaseException) -> None:
@@ -216,10 +220,11 @@ class MqttDoor:
             assert isinstance(message.payload, bytes)
             verb = message.topic.value.rpartition("/")[2]
             letter = _Letter(verb, message.payload, bool(message.retain))
-            if self._letters.full():
+            lane = self._submits if verb == "submit" else self._letters
+            if lane.full():
                 await self._refuse(letter)
             else:
-                self._letters.put_nowait(letter)
+                lane.put_nowait(letter)
 
     async def _refuse(self, letter: _Letter) -> None:
         transaction, _ = _read(letter)
@@ -234,9 +239,9 @@ class MqttDoor:
             await client.publish(topic, payload, qos=1)
             self._unsent = None  # not before: what the broker may not have is sent again over the next connection
 
-    async def _work(self) -> None:
+    async def _work(self, lane: "asyncio.Queue[_Letter]") -> None:
         while True:
-            letter = await self._letters.get()
+            letter = await lane.get()
             for answer in await self._answers(letter):
                 await self._respond(letter.verb, answer)
 

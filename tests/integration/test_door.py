@@ -11,6 +11,7 @@ import aiomqtt
 import pytest
 from tests.integration.conftest import PATIENCE_S
 from tests.mosquitto import Mosquitto
+from tests.unit.daemon.test_prepare_data import hold
 
 from cnnbo.daemon import mqtt_door, serve
 from cnnbo.daemon.mqtt import BrokerAddress, connected
@@ -111,3 +112,19 @@ async def test_orders_in_clear_are_warned_about(
     warning = "passwords and orders go to mqtt://broker.invalid:1883 in clear"
     assert caplog.text.count(warning) == is_warned and ("in clear" in caplog.text) is is_warned
     assert "secret" not in caplog.text
+
+
+async def test_submits_that_take_long_keep_nobody_else_waiting(url: str, tmp_path: Path) -> None:
+    """Data on a disk that is away must not take pause and cancel away too."""
+    held = await asyncio.to_thread(hold, tmp_path / "digits")
+    await answer(url, "limit", "l", devices=0)
+    study = {"model": "svhn-cnn", "optimizer": "sobol", "evaluations": 1, "data": {"dir": str(tmp_path / "digits")}}
+    async with connected(BrokerAddress.parse(url).client("scripts")) as client:
+        await client.subscribe(f"{PREFIX}/response/submit", qos=1)
+        for number in range(mqtt_door.WORKERS + 1):
+            request = {"transaction": f"s{number}", "study": {**study, "name": f"s{number}"}}
+            await client.publish(f"{PREFIX}/request/submit", json.dumps(request), qos=1)
+        assert (await answer(url, "ping", "p"))["status"] == "ok"
+        held.close()
+        async with asyncio.timeout(PATIENCE_S):
+            assert (await _response(client, f"s{mqtt_door.WORKERS}"))["data"]["outcome"] == "created"
