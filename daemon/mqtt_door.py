@@ -9,6 +9,7 @@ import hashlib
 import json
 import logging
 import secrets
+from collections import ChainMap
 from collections.abc import Awaitable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -77,15 +78,18 @@ class Orders:
     Args:
         handler: carries them out.
         receipts: of earlier lives of the daemon, oldest first.
-        limit: so many are known; beyond, the oldest is forgotten.
+        limit: so many that were carried out are known, and as many that were refused; beyond, the oldest is forgotten.
     """
 
     def __init__(self, handler: Handler, receipts: Iterable[Receipt] = (), limit: int = RECEIPTS_KEPT) -> None:
         self._handler = handler
         self._limit = limit
-        self._known = {
+        self._worked_on: dict[tuple[str, str], _Order] = {}
+        self._refused: dict[tuple[str, str], _Order] = {}  # apart, or refusals would push out what was done
+        self._carried_out = {
             (receipt.verb, receipt.transaction): _Order(receipt.digest, is_of_earlier_life=True) for receipt in receipts
         }
+        self._known = ChainMap(self._worked_on, self._carried_out, self._refused)
 
     async def carry_out(self, verb: str, transaction: str | int | None, request: Request) -> list[dict[str, object]]:
         """Carry out an order, unless it was, and say what to answer; without a transaction it is a new one each time.
@@ -100,10 +104,12 @@ class Orders:
         key = receipt.verb, receipt.transaction
         order = self._known.get(key)
         if order is None:
-            order = self._known[key] = _Order(receipt.digest)
-            self._forget_oldest()
-            order.response = await self._answer(transaction, verb, self._handler.handle(request, PEER, receipt))
-            return [order.response] * order.copies
+            order = self._worked_on[key] = _Order(receipt.digest)
+            answer = order.response = await self._answer(
+                transaction, verb, self._handler.handle(request, PEER, receipt)
+            )
+            self._keep(key, self._carried_out if answer["status"] == "ok" else self._refused)
+            return [answer] * order.copies
         if order.digest != receipt.digest:
             sentence = f"transaction {receipt.transaction} was another {verb} before; take a new one for each request."
             return [refusal(transaction, RequestError(sentence))]
@@ -120,9 +126,10 @@ class Orders:
     async def _outcome(self, request: Request) -> object:
         return self._handler.outcome(request)
 
-    def _forget_oldest(self) -> None:
-        while len(self._known) > self._limit:
-            del self._known[next(iter(self._known))]
+    def _keep(self, key: tuple[str, str], done: dict[tuple[str, str], _Order]) -> None:
+        done[key] = self._worked_on.pop(key)
+        if len(done) > self._limit:
+            del done[next(iter(done))]
 
 
 def _digest(request: Request) -> str:

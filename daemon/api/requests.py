@@ -33,8 +33,8 @@ DeviceName = Annotated[
 ]
 Transaction = Annotated[
     Annotated[str, Field(max_length=200)] | Annotated[int, Field(ge=-(2**53), le=2**53)] | None,
-    Field(description="Chosen by whoever asks, echoed in the response; a second request with the same one does nothing"
-          " and is answered like the first."),
+    Field(description="Chosen by whoever asks, echoed in the response; an order that comes again with the same one"
+          " isn't carried out again."),
 ]  # fmt: skip
 
 

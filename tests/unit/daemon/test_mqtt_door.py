@@ -69,6 +69,21 @@ async def test_the_oldest_order_is_forgotten_first(tmp_path: Path) -> None:
         assert at.shell.limit == 1
 
 
+async def test_refusals_make_no_order_forgotten(tmp_path: Path) -> None:
+    """A script that is refused all day must not have what somebody else ordered done twice."""
+    async with scene(tmp_path) as at:
+        orders = Orders(handler_of(at.shell), limit=2)
+        [first] = await orders.carry_out("limit", 0, Limit(devices=1))
+        [refused, *_] = [(await orders.carry_out("return", number, Return(device="0")))[0] for number in range(4)]
+        assert refused["status"] == "error"
+        await orders.carry_out("limit", None, Limit(devices=None))
+        assert await orders.carry_out("limit", 0, Limit(devices=1)) == [first]
+        assert at.shell.limit is None
+        await orders.carry_out("drain", 1, Drain(device="0"))
+        [anew] = await orders.carry_out("return", 0, Return(device="0"))  # the oldest refusal is forgotten
+        assert anew["status"] == "ok"
+
+
 @contextlib.asynccontextmanager
 async def resting_shell(state: Path) -> AsyncIterator[Shell]:
     """A shell that has not begun: whoever orders something waits until it does."""
