@@ -39,7 +39,14 @@ from cnnbo.scheduler.study import Study, StudyState
 from cnnbo.scheduler.trial import Failure
 
 if TYPE_CHECKING:
-    from cnnbo.daemon.api.objects import DeviceObject, FactsObject, ShowObject, StatusObject, SubmitOutcome
+    from cnnbo.daemon.api.objects import (
+        DeviceObject,
+        FactsObject,
+        RefusalObject,
+        ShowObject,
+        StatusObject,
+        SubmitOutcome,
+    )
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +96,7 @@ def bug(what: str, error: Exception) -> RequestError:
 def refusal(transaction: object, error: CnnboError) -> dict[str, object]:
     """The response to a request that can't be carried out."""
     # Which of the two exit codes the command line should use travels with the sentence.
-    data = {"configuration": isinstance(error, ConfigurationError)}
+    data: RefusalObject = {"configuration": isinstance(error, ConfigurationError)}
     return {"transaction": transaction, "status": "error", "data": data, "error": str(error)}
 
 

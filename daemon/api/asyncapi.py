@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from cnnbo import __version__
+from cnnbo.daemon.api.objects import RefusalObject
 from cnnbo.daemon.api.requests import MQTT_REQUESTS
 from cnnbo.daemon.api.schemas import message_schema, request_schema, response_schema, schema_of
 from cnnbo.daemon.api.topics import ANSWERS, LEVELS, PREFIX, TOPICS, Topic
@@ -154,7 +155,8 @@ def _message(name: str, title: str) -> _Node:
 
 def _schemas() -> _Node:
     schemas: _Node = {topic.name: message_schema(topic) for topic in TOPICS}
-    for verb, kinds in ANSWERS.items():
+    for verb, answers in ANSWERS.items():
+        kinds = (*answers, RefusalObject)
         schemas |= {kind.__name__: schema_of(kind) for kind in kinds}  # several verbs are answered with the same
         schemas[f"{verb}Request"] = request_schema(verb)
         schemas[f"{verb}Response"] = response_schema([{"$ref": f"#/components/schemas/{k.__name__}"} for k in kinds])

@@ -448,6 +448,13 @@ class NothingObject(Told):
     """An object without keys."""
 
 
+class RefusalObject(Told):
+    """The data of a response whose status is `error`."""
+
+    configuration: bool
+    """Whether a study or a setting is wrong as it is written; then each line of `error` is a mistake in it."""
+
+
 class ResponseObject(Told):
     """The answer to a request."""
 
@@ -456,6 +463,6 @@ class ResponseObject(Told):
     status: Literal["ok", "error"]
     """Whether the request was carried out."""
     data: dict[str, object] | None
-    """What was asked for, or how things stand now."""
+    """What was asked for, or how things stand now; after an error what kind of error it is."""
     error: str | None
     """What is wrong and what to do, in a sentence; null if nothing is."""

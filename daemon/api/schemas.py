@@ -11,7 +11,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
-from cnnbo.daemon.api.objects import EnvelopeKeys, ResponseObject
+from cnnbo.daemon.api.objects import EnvelopeKeys, RefusalObject, ResponseObject
 from cnnbo.daemon.api.requests import MQTT_REQUESTS, Transaction
 from cnnbo.daemon.api.topics import TOPICS, Topic
 from cnnbo.daemon.messages import RESPONSE_SCHEMA
@@ -40,24 +40,23 @@ def request_schema(verb: str) -> Schema:
     return {"title": f"cnnbo request {verb}", **schema, "properties": properties}
 
 
-def response_schema(answers: Sequence[Schema] = ()) -> Schema:
+def response_schema(kinds: Sequence[Schema]) -> Schema:
     """The schema of a response's payload.
 
     Args:
-        answers: what `data` may be where the status is ok, for readers; of the data of an error nothing is promised.
+        kinds: what `data` may be, for readers: that of an answer, or of an error.
     """
     schema = _enveloped(schema_of(ResponseObject), RESPONSE_SCHEMA)
-    if answers:
-        data = schema["properties"]["data"]
-        described = {"description": data.pop("description")}
-        schema["properties"]["data"] = {"anyOf": [*answers, data], **described}
+    data = schema["properties"]["data"]
+    described = {"description": data.pop("description")}
+    schema["properties"]["data"] = {"anyOf": [*kinds, data], **described}
     return {"title": RESPONSE_SCHEMA, **schema}
 
 
 def published() -> Mapping[str, Schema]:
     """Every schema that is published, by the name of its file."""
     schemas = {file_name(topic.schema): message_schema(topic) for topic in TOPICS}
-    schemas[file_name(RESPONSE_SCHEMA)] = response_schema()
+    schemas[file_name(RESPONSE_SCHEMA)] = response_schema([schema_of(RefusalObject)])
     schemas |= {f"request.{verb}.json": request_schema(verb) for verb in MQTT_REQUESTS}
     return {name: {"$schema": DIALECT, **schema} for name, schema in schemas.items()}
 

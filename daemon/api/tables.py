@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from cnnbo.daemon.api.objects import EnvelopeKeys, ResponseObject
+from cnnbo.daemon.api.objects import EnvelopeKeys, RefusalObject, ResponseObject
 from cnnbo.daemon.api.requests import MQTT_REQUESTS
 from cnnbo.daemon.api.schemas import Schema, file_name, schema_of
 from cnnbo.daemon.api.topics import ANSWERS, TOPICS
@@ -43,6 +43,7 @@ def _tables() -> Mapping[str, str]:
         else:
             tables[topic.name] = _keys(schema)
     tables["response"] = _keys(schema_of(ResponseObject))
+    tables["refusal"] = _keys(schema_of(RefusalObject))
     return tables
 
 
