@@ -17,6 +17,7 @@ from cnnbo.cli.monitor.canvas import LEAST_WIDTH, Screen, glyphs_of
 from cnnbo.cli.monitor.figures import printable
 from cnnbo.cli.monitor.known import Box
 from cnnbo.cli.monitor.logs import elsewhere, read_log
+from cnnbo.cli.monitor.notes import Fading
 from cnnbo.cli.monitor.orders import Home, carry_out
 from cnnbo.cli.monitor.reader import follow
 from cnnbo.cli.monitor.render import render
@@ -139,6 +140,7 @@ class Monitor:
         """Keep a screen up to date until `q` or a signal; returns the exit status and leaves the terminal as it was."""
         console = Console()
         painter = Painter(console)
+        fading = Fading()
 
         def suspend() -> None:
             painter.suspend()
@@ -157,6 +159,7 @@ class Monitor:
                 while self._exit_status is None:
                     self._changed.clear()
                     self._pressed.clear()
+                    self.view = fading.faded(self.view, time.monotonic())
                     await self._read_log()
                     lines = self._rendered(console, console.height)
                     painter.draw(lines, (console.width, console.height))

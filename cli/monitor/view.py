@@ -58,7 +58,7 @@ class View:
     """What is shown; None stands for the first one there is.
 
     Attributes:
-        note: a sentence for the last row, until the next key.
+        note: a sentence for the last row, until the next key or for some seconds.
     """
 
     box: BoxKey | None = None

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from cnnbo.cli.monitor.notes import Fading
 from cnnbo.cli.monitor.state import MonitorState
 from cnnbo.cli.monitor.view import Mark, Order, Page, View, marked_trial, press, shown_box, shown_study
 
@@ -151,6 +152,13 @@ def test_d_drains_the_marked_device_or_the_one_of_the_marked_trial(
 def test_keys_that_can_do_nothing_say_why(keys: list[str], note: str, tower: Any) -> None:
     """A key without any answer looks like a monitor that hangs."""
     assert _after(keys, tower.state).note == note
+
+
+def test_a_note_goes_after_a_while() -> None:
+    """What came of an order an hour ago reads as if it were now, and hides the keys."""
+    fading, view = Fading(), View(note="svhn goes on.")
+    assert [bool(fading.faded(view, now).note) for now in (5.0, 14.9, 15.0, 16.0)] == [True, True, False, False]
+    assert fading.faded(View(note="svhn is paused."), 17.0).note
 
 
 def test_an_ended_study_is_not_paused(tower: Any) -> None:
