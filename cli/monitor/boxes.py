@@ -6,7 +6,7 @@ from dataclasses import replace
 from rich.text import Text
 
 from cnnbo.cli.monitor.canvas import LEAST_WIDTH, RIGHT, Column, Row, Screen, counted, spread, table, wrapped
-from cnnbo.cli.monitor.devices import device_states
+from cnnbo.cli.monitor.devices import STATES, device_states
 from cnnbo.cli.monitor.figures import duration, figure
 from cnnbo.cli.monitor.known import Box, Study
 from cnnbo.cli.monitor.state import MonitorState
@@ -38,6 +38,13 @@ def silence(state: MonitorState, screen: Screen) -> list[Text]:
     return [Text(" Nothing to show. Is the daemon running? Start it: cnnbo daemon", "bold")]
 
 
+def box_name(box: Box, state: MonitorState) -> str:
+    """Its node, and where that publishes if another box has the same one."""
+    if sum(other.node == box.node for other in state.boxes.values()) == 1:
+        return box.node
+    return f"{box.node} at {box.broker.rpartition('://')[2]}"
+
+
 def by_its_clock(box: Box, screen: Screen) -> Screen:
     """The screen as of now by the clock of a box, which may be wrong, but is the one that all its times are of."""
     return replace(screen, now=screen.now - box.behind_s) if box.behind_s else screen
@@ -52,13 +59,13 @@ def frozen(box: Box, state: MonitorState, screen: Screen) -> Screen:
 
 def box_header(box: Box, state: MonitorState, screen: Screen, title: str = "", is_marked: bool = False) -> Text:
     """A box with its devices by state, and its vital signs."""
-    states = device_states(box) if state.is_live(box) else []
+    states = device_states(box) if _trouble(box, state, screen) is None else []
     count = f"  {counted(len(box.devices), 'device')}" + (
         f": {f' {screen.glyphs.dot} '.join(states)}" if states else ""
     )
     if box.limit is not None and box.limit < len(box.devices):
         count += f", at most {box.limit} used"
-    left = Text.assemble(screen.glyphs.mark if is_marked else " ", title, (box.node, "bold"), count)
+    left = Text.assemble(screen.glyphs.mark if is_marked else " ", title, (box_name(box, state), "bold"), count)
     return spread(left, Text("   ".join(_vital_signs(box, state, screen, bool(title))) + " "), screen)
 
 
@@ -107,7 +114,7 @@ def trouble_line(box: Box, state: MonitorState, screen: Screen) -> list[Text]:
     age, age_s = "", _age_s(box, screen)
     if age_s is not None:
         age = f" Last values below, from {screen.clock(screen.now - age_s)}, {duration(age_s)} old."
-    return [Text(f" {box.node}: {trouble}.{age}", "bold red")]
+    return [Text(f" {box_name(box, state)}: {trouble}.{age}", "bold red")]
 
 
 def boxes_table(state: MonitorState, screen: Screen, marked: Box, count: int) -> list[Text]:
@@ -133,8 +140,8 @@ def _cells(box: Box, state: MonitorState, screen: Screen) -> list[Text]:
     study = studies[0] if studies else None
     best = study.summary.best if study is not None else None
     return [
-        Text(box.node, "bold"),
-        _devices(box),
+        Text(box_name(box, state), "bold"),
+        _devices(box, _trouble(box, state, screen) is None, screen),
         Text("none" if study is None else study.name),
         Text("" if study is None else done(study)),
         Text("" if best is None else figure(best.value), "green"),
@@ -142,12 +149,17 @@ def _cells(box: Box, state: MonitorState, screen: Screen) -> list[Text]:
     ]
 
 
-def _devices(box: Box) -> Text:
-    """How many train, which people look for, and how many are broken, which they must not miss."""
+def _devices(box: Box, is_well: bool, screen: Screen) -> Text:
+    """How many train, which people look for, and why others don't; what was so on a box that is away says nothing."""
+    if not is_well:
+        return Text(counted(len(box.devices), "device"))
     states = [device.state for device in box.devices.values()]
-    broken = states.count("quarantined")
     text = Text(f"{states.count('busy')} of {len(states)} training")
-    return text.append(f", {broken} quarantined", "bold red") if broken else text
+    for state, style in (("foreign", ""), ("drained", ""), ("quarantined", "bold red")):
+        is_wanted = state == "quarantined" or not (screen.is_narrow and states.count("busy"))
+        if is_wanted and (count := states.count(state)):
+            text.append(f", {count} {STATES[state]}", style)
+    return text
 
 
 def _end(box: Box, study: Study | None, state: MonitorState, screen: Screen) -> Text:

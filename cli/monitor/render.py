@@ -8,6 +8,7 @@ from rich.text import Text
 
 from cnnbo.cli.monitor.boxes import (
     box_header,
+    box_name,
     boxes_header,
     boxes_table,
     by_its_clock,
@@ -107,7 +108,7 @@ def _boxes(state: MonitorState, marked: Box, view: View, screen: Screen, room: i
         whole += _short_studies(box, frozen(box, state, screen))
     below = _below(marked, view, frozen(marked, state, screen), _STUDY_ROWS)
     if len(whole) + len(below) <= room:
-        return [*whole[:-1], *screen.rules(marked.node)]
+        return [*whole[:-1], *screen.rules(box_name(marked, state))]
     count = max(1, min(len(state.boxes), room // 3))
     head = [boxes_header(state, screen), *boxes_table(state, screen, marked, count), *screen.rules()]
     return [*head, *_box(state, marked, screen, view, room - len(head), "")]

@@ -55,6 +55,26 @@ def test_no_row_stays_blank_while_a_study_is_not_shown(daemon: Any) -> None:
     assert "and 3 more (s)" in shown
 
 
+def test_a_box_in_the_table_says_why_it_doesnt_train(tower: Any, new_daemon: Callable[..., Any]) -> None:
+    """That none of three devices trains worries people, unless they read that somebody holds them."""
+    attic = new_daemon(node="attic")
+    attic.raw("availability", b"online")
+    for index, state in enumerate(("foreign", "foreign", "drained")):
+        attic.device(index, state=state, study=None, trial=None)
+    assert "0 of 3 training, 2 held, 1 drained" in picture(tower.state, tower.now, 80, 12)
+    attic.raw("availability", b"offline")
+    shown = picture(tower.state, tower.now, 80, 12)
+    assert "▸attic     3 devices " in shown and "0 of 3" not in shown
+
+
+def test_boxes_of_the_same_name_are_told_apart(tower: Any) -> None:
+    """Two labs may both have a box called tower."""
+    tower.state.apply("cnnbo/v1/tower/availability", b"online", NOW, "mqtt://lab-2.lan:1883")
+    tower.state.brokers["mqtt://lab-2.lan:1883"] = None
+    shown = picture(tower.state, tower.now, 80, 12)
+    assert "▸tower at 127.0.0.1:1883" in shown and " tower at lab-2.lan:1883" in shown
+
+
 def test_many_boxes_dont_push_the_marked_one_out(new_daemon: Callable[..., Any], tower: Any) -> None:
     """A lab has more boxes than a laptop has rows."""
     for number in range(30):
