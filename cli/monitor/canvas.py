@@ -176,6 +176,7 @@ class Column:
         least: columns it has at least, so that nothing moves when a figure gets another digit.
         rank: 0 = always there; of the others the one of the highest rank goes first where columns are scarce.
         most: columns it counts for at most when that is decided: a long last cell is cut by the screen's edge.
+        stays: whether it is there though no row has anything for it.
     """
 
     title: str
@@ -183,6 +184,7 @@ class Column:
     least: int = 0
     rank: int = 0
     most: int = 1000
+    stays: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +197,7 @@ class Row:
 
 def table(columns: Sequence[Column], rows: Sequence[Row], screen: Screen, has_titles: bool = True) -> list[Text]:
     """Columns as wide as their widest cell, two spaces apart; one in which no row has anything vanishes."""
-    kept = [k for k in range(len(columns)) if any(row.cells[k].plain.strip() for row in rows)]
+    kept = [k for k in range(len(columns)) if columns[k].stays or any(row.cells[k].plain.strip() for row in rows)]
     widths = {k: max(cell_len(columns[k].title), columns[k].least, *(r.cells[k].cell_len for r in rows)) for k in kept}
 
     def needed() -> int:

@@ -64,6 +64,18 @@ class Course:
             self._every *= 2
 
     @property
+    def figures(self) -> set[str]:
+        """Which figures it tells: `metric`, `at`, `rate`, `left`."""
+        progress = self.progress
+        told = {
+            "metric": self.values,
+            "at": progress.step is not None or progress.epoch is not None,
+            "rate": self.pace,
+            "left": progress.fraction is not None,
+        }
+        return {name for name, is_told in told.items() if is_told}
+
+    @property
     def pace(self) -> Pace | None:
         """The pace of late, by steps or else by epochs; None where it can't be told yet."""
         return _pace(self._recent, "step") or _pace(self._recent, "epoch")

@@ -16,12 +16,14 @@ class Study:
 
     Attributes:
         courses: what running trials have said of themselves, by trial.
+        reported: which figures trials have reported so far; see `Course.figures`.
     """
 
     name: str
     summary: Summary = field(default_factory=lambda: Summary.read({}))
     trials: dict[int, Trial] = field(default_factory=dict)
     courses: dict[int, Course] = field(default_factory=dict)
+    reported: set[str] = field(default_factory=set)
 
     @property
     def running(self) -> list[Trial]:

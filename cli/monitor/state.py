@@ -205,7 +205,9 @@ def _take_progress(study: Study | None, trial_id: int, body: Body | None, told: 
     if study is None or trial is None or trial.is_ended or body is None:
         return  # it came late: what has ended, or was cleared, must not come back
     progress = Progress.read(body, told)
-    study.courses.setdefault(trial_id, Course(progress)).take(progress, study.summary.metric)
+    course = study.courses.setdefault(trial_id, Course(progress))
+    course.take(progress, study.summary.metric)
+    study.reported |= course.figures
 
 
 def _decoded(payload: bytes) -> Body | None:

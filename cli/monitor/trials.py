@@ -34,12 +34,12 @@ def running_rows(study: Study, box: Box, screen: Screen, view: View) -> list[Tex
         Column("#", RIGHT, 4),
         Column("dev", RIGHT),
         Column("progress", least=12 if screen.is_narrow else 16),
-        Column(_metric_title(study, trials), RIGHT, 7),
-        Column("trend", least=spark, rank=2),
-        Column("at", rank=4),
-        Column("rate", RIGHT, 14, rank=3),
+        Column(_metric_title(study, trials), RIGHT, 7, stays="metric" in study.reported),
+        Column("trend", least=spark, rank=2, stays="metric" in study.reported),
+        Column("at", least=24, rank=4, stays="at" in study.reported),
+        Column("rate", RIGHT, 14, rank=3, stays="rate" in study.reported),
         Column("took", RIGHT, 5),
-        Column("left", RIGHT, 5),
+        Column("left", RIGHT, 5, stays="left" in study.reported),
     ]
     rows = [
         Row(_running_cells(trial, study, box, screen), view.mark is not None and view.mark.trial == trial.id)
@@ -101,7 +101,7 @@ def _rate(pace: Pace | None) -> str:
     ('38.1 steps/s', '1.2 epochs/min')
     """
     if pace is None:
-        return "-"
+        return ""
     per, unit = (pace.per_second, "s") if pace.per_second >= 1 else (60 * pace.per_second, "min")
     return f"{per:.0f} {pace.unit}s/{unit}" if per >= 99.95 else f"{per:.1f} {pace.unit}s/{unit}"
 
@@ -114,7 +114,7 @@ def _left(trial: Trial, course: Course | None, screen: Screen) -> Text:
     if quiet_s > QUIET_S:
         return Text(f"silent {duration(quiet_s)}", "yellow")
     left_s = course.left_s(trial.started, screen.now)
-    return Text("-" if left_s is None else minutes(left_s))
+    return Text("" if left_s is None else minutes(left_s))
 
 
 # -- ended ones

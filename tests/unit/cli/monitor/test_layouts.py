@@ -227,6 +227,28 @@ def test_a_name_gives_way_to_a_reason(daemon: Any) -> None:
     assert "CPU slot" in picture(daemon.state, daemon.now, 100)
 
 
+def test_columns_of_running_trials_stay(tower: Any) -> None:
+    """Each trial begins without any figure, and everything would jump whenever one does."""
+
+    def titles() -> str:
+        return next(x for x in picture(tower.state, tower.now).splitlines() if "progress" in x)
+
+    before = titles()
+    for number in (39, 40):
+        tower.trial(number, state="cancelled")
+    assert titles() == before
+
+
+def test_what_a_script_doesnt_tell_is_blank(tower: Any) -> None:
+    """A dash in each row of two columns would be of no use to anybody."""
+    tower.study("quiet")
+    tower.trial(1, study="quiet", state="running", value=None, duration_s=None)
+    tower.say("study/quiet/trial/1/progress", {"trial": 1, "metrics": {"loss": 0.5}})
+    shown = picture(tower.state, tower.now, 100, 40, view=View(study="quiet"))
+    titles, row = shown[shown.index("progress") - 20 :].splitlines()[0:2]
+    assert "rate" not in titles and "left" not in titles and " - " not in row
+
+
 def test_a_script_that_tells_no_progress_shows_its_phase(tower: Any) -> None:
     """Most scripts know nothing of us; what the daemon knows is shown, and nothing made up."""
     tower.device(2, trial=41, phase="training")
