@@ -1,6 +1,7 @@
 """Reading the logs of trials, where the runner left them, and keeping logs short."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 from cnnbo.daemon.launch import attempt_dir
 
 _CHUNK = 64 * 1024
+_COLOUR = re.compile("\x1b\\[[0-9;:]*m")
 
 LOG_DAYS = 30
 """Logs of trials are kept as they are for so long after their last line."""
@@ -98,8 +100,8 @@ def _all_logs(state: Path) -> Iterator[Path]:
 
 
 def clean(line: bytes) -> str:
-    """Text that is safe for a terminal: what isn't printable is shown, not obeyed."""
-    text = line.decode(errors="replace").rstrip("\r\n")
+    """Text that is safe for a terminal: without colours, and what else isn't printable is shown, not obeyed."""
+    text = _COLOUR.sub("", line.decode(errors="replace").rstrip("\r\n"))
     return "".join(c if c.isprintable() or c == "\t" else f"\\x{ord(c):02x}" for c in text)
 
 

@@ -27,7 +27,9 @@ def _sentence(words: Iterable[str], screen: Screen) -> list[Text]:
 def _keys(view: View, box: Box | None, count: int, screen: Screen) -> list[str]:
     """The keys that do something now, the most needed first."""
     if view.page is Page.HELP:
-        return ["q quit", "Esc back"]
+        return ["q quit", "Esc back", f"{screen.glyphs.arrows} scroll"]
+    if view.page is Page.LOG:
+        return ["q quit", "Esc back", f"{screen.glyphs.arrows} trial", "Page Up/Down scroll", "Enter details", "? help"]
     if view.page is not Page.OVERVIEW:
         return ["q quit", "Esc back", f"{screen.glyphs.arrows} trial", "l log", "Enter details", "? help"]
     keys = ["q quit", "? help"]

@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich.cells import chop_cells
 from rich.text import Text
 
-from cnnbo.cli.monitor.canvas import Screen
+from cnnbo.cli.monitor.canvas import Screen, counted
 from cnnbo.cli.monitor.view import LogTail
 from cnnbo.daemon.logfiles import log_files, tail
 
-LINES = 200
-"""Of a log so many lines are read: no screen has more rows."""
+LINES = 1000
+"""Of a log so many lines are read; more is a matter for `cnnbo logs`."""
 
 
 def read_log(state: Path, study: str, trial: int, attempt: int) -> LogTail:
@@ -39,15 +40,17 @@ def elsewhere(node: str, study: str, trial: int) -> LogTail:
     return LogTail(study, trial, excuse=f"Logs stay on their box. From here: ssh {node} {command}")
 
 
-def log_lines(log: LogTail | None, details: Sequence[Text], screen: Screen, room: int) -> list[Text]:
-    """The newest lines that fit, below the head of the trial's details."""
+def log_lines(log: LogTail | None, details: Sequence[Text], screen: Screen, room: int, scrolled: int = 0) -> list[Text]:
+    """The newest lines that fit, or those `scrolled` rows further up, below the head of the trial's details."""
     head = [*details[:1], *screen.rules()]
     if log is None:
         return [*head, Text(" Reading ...", "dim")]
-    count = max(0, room - len(head) - bool(log.excuse))
-    lines = log.lines[-count:] if count else []
-    return [
-        *head,
-        *(Text(f" {line.expandtabs(4)}") for line in lines),
-        *([Text(f" {log.excuse}")] if log.excuse else []),
-    ]
+    last = [Text(f" {log.excuse}")] if log.excuse else []
+    rows = [row for line in log.lines for row in chop_cells(line.expandtabs(4), screen.width - 1) or [""]]
+    count, below = max(0, room - len(head) - len(last)), 0
+    if scrolled and len(rows) > count > 1:
+        count -= 1
+        below = min(scrolled, len(rows) - count)
+        last = [Text(f" {counted(below, 'row')} below: Page Down", "dim")]
+    end = len(rows) - below
+    return [*head, *(Text(f" {row}") for row in rows[max(0, end - count) : end]), *last]

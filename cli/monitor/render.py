@@ -88,7 +88,8 @@ def _no_study(box: Box) -> Text:
 def _page(state: MonitorState, box: Box | None, view: View, screen: Screen, room: int) -> list[Text]:
     lines = outages(state)
     if view.page is Page.HELP:
-        return [*lines, *help_lines(screen)]
+        whole = help_lines(screen)
+        return [*lines, *whole[min(view.scrolled, max(0, len(whole) + len(lines) - room)) :]]
     if box is None:
         return [*lines, *silence(state, screen)]
     lines += _boxes(state, box, view, screen, room - len(lines))
@@ -150,7 +151,7 @@ def _below(box: Box, view: View, screen: Screen, room: int) -> list[Text]:
         if of is not None and trial is not None:
             details = trial_details(trial, of, box, screen)
             log = view.log if view.log is not None and (view.log.study, view.log.trial) == marked else None
-            return details if view.page is Page.DETAILS else log_lines(log, details, screen, room)
+            return details if view.page is Page.DETAILS else log_lines(log, details, screen, room, view.scrolled)
     if study is None:
         return [_no_study(box)]
     return _overview(study, box, view, screen, room)

@@ -58,6 +58,7 @@ class View:
     """What is shown; None stands for the first one there is.
 
     Attributes:
+        scrolled: rows of the log from its end, or of the help from its beginning.
         note: a sentence for the last row, until the next key or for some seconds.
     """
 
@@ -68,6 +69,7 @@ class View:
     question: Question | None = None
     note: str = ""
     log: LogTail | None = None
+    scrolled: int = 0
 
 
 def shown_box(state: MonitorState, view: View) -> Box | None:
@@ -117,11 +119,15 @@ def press(view: View, key: str, state: MonitorState) -> tuple[View, Order | None
 
 
 def _pressed(view: View, key: str, state: MonitorState, box: Box | None) -> View:
+    if key in _STEPS and (view.page is Page.HELP or (view.page is Page.LOG and key.startswith("page"))):
+        return _scrolled(view, key)
+    if view.page is Page.HELP and key not in ("?", "h", "escape"):
+        return view  # nothing is done to what can't be seen
     match key:
         case "?" | "h":
             return _turned(view, Page.HELP)
         case "escape" if view.page is not Page.OVERVIEW:
-            return replace(view, page=Page.OVERVIEW)
+            return replace(view, page=Page.OVERVIEW, scrolled=0)
         case "escape":
             return replace(view, mark=None)
         case "tab" | "shift-tab" if box is not None:
@@ -129,7 +135,7 @@ def _pressed(view: View, key: str, state: MonitorState, box: Box | None) -> View
         case "s" if box is not None:
             return _next_study(view, box)
         case "up" | "down" | "page-up" | "page-down" | "k" | "j" if box is not None:
-            return replace(view, mark=_moved(view, key, box))
+            return replace(view, mark=_moved(view, key, box), scrolled=0)
         case "enter" | "l" if box is not None:
             return _about_trial(view, Page.LOG if key == "l" else Page.DETAILS, box)
         case "p" if box is not None:
@@ -142,7 +148,16 @@ def _pressed(view: View, key: str, state: MonitorState, box: Box | None) -> View
 
 def _turned(view: View, page: Page) -> View:
     """To a page, or back from it."""
-    return replace(view, page=Page.OVERVIEW if view.page is page else page)
+    return replace(view, page=Page.OVERVIEW if view.page is page else page, scrolled=0)
+
+
+def _scrolled(view: View, key: str) -> View:
+    """A log is read from its end, the help from its beginning."""
+    step = _STEPS[key] if view.page is Page.HELP else -_STEPS[key]
+    most = _HELP_ROWS
+    if view.page is Page.LOG:
+        most = 0 if view.log is None else sum(1 + len(line) // _LOG_COLUMNS for line in view.log.lines)
+    return replace(view, scrolled=min(most, max(0, view.scrolled + step)))
 
 
 def _next(keys: Sequence[BoxKey], key: BoxKey, pressed: str) -> BoxKey:
@@ -167,6 +182,8 @@ def _rows(view: View, box: Box) -> list[Mark]:
     return [*(Mark(device=device.uuid) for device in sorted_devices(box)), *trials]
 
 
+_HELP_ROWS = 40  # more than there are
+_LOG_COLUMNS = 60  # that a line of a log has at least, before it goes on in the next row
 _STEPS = {"up": -1, "k": -1, "down": 1, "j": 1, "page-up": -10, "page-down": 10}
 
 
@@ -193,7 +210,7 @@ def _about_trial(view: View, page: Page, box: Box) -> View:
         if study is None or not trials:
             return replace(view, note="There is no trial yet.")
         about = study.name, trials[0].id
-    return replace(view, page=page, study=about[0], mark=Mark(trial=about[1]), log=None)
+    return replace(view, page=page, study=about[0], mark=Mark(trial=about[1]), log=None, scrolled=0)
 
 
 def _pause(view: View, box: Box) -> View:

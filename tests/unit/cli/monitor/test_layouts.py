@@ -107,6 +107,23 @@ def test_a_page(name: str, tower: Any) -> None:
     compare(f"page_{name}", picture(tower.state, tower.now, 80, 40, view=_VIEWS[name]))
 
 
+def test_the_help_can_be_read_in_ten_rows(tower: Any) -> None:
+    """All of it, by scrolling."""
+    pages = [picture(tower.state, tower.now, 60, 10, view=View(page=Page.HELP, scrolled=n)) for n in range(41)]
+    assert "q, Ctrl-C" not in pages[0]
+    assert any("q, Ctrl-C" in page for page in pages) and "the figures of a device" in pages[40]
+
+
+def test_a_log_is_wrapped_and_scrolled(tower: Any) -> None:
+    """The end of a traceback's line says what was wrong, and its beginning stands further up."""
+    log = LogTail("svhn", 39, ["first", *("x" * 99 for _ in range(40)), "last"])
+    view = View(mark=Mark(trial=39), page=Page.LOG, log=log)
+    lines = picture(tower.state, tower.now, 80, 24, view=view).splitlines()
+    assert lines[-3:-2] == [" last"] and " " + "x" * 20 in lines
+    up = picture(tower.state, tower.now, 80, 24, view=replace(view, scrolled=1000))
+    assert " first\n" in up and "rows below: Page Down" in up and "last" not in up
+
+
 def test_a_long_refusal_is_shown_to_its_end(tower: Any) -> None:
     """What is to be done stands at the end of such sentences."""
     note = "attic takes no orders over MQTT; set mqtt.requests = true there and restart its daemon. " * 2

@@ -35,6 +35,8 @@ def test_a_log_is_read_from_its_end(tmp_path: Path) -> None:
     log.parent.mkdir(parents=True)
     log.write_text("")
     assert read_log(tmp_path, "svhn", 17, 1).excuse == "Nothing was printed so far."
-    log.write_text("".join(f"line {k}\n" for k in range(1000)))
+    log.write_text("".join(f"line {k}\n" for k in range(2000)))
     read = read_log(tmp_path, "svhn", 17, 1)
-    assert (len(read.lines), read.lines[-1], read.excuse) == (200, "line 999", "")
+    assert (len(read.lines), read.lines[-1], read.excuse) == (1000, "line 1999", "")
+    log.write_bytes(b"\r 10%|#   |\r 90%|### |\r100%|####|\n\x1b[1;31mError\x1b[0m: \x1b[2J\n")
+    assert read_log(tmp_path, "svhn", 17, 1).lines == ("100%|####|", "Error: \\x1b[2J")

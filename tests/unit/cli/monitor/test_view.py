@@ -1,13 +1,14 @@
 """What keys make of the monitor's view."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from cnnbo.cli.monitor.notes import Fading
 from cnnbo.cli.monitor.state import MonitorState
-from cnnbo.cli.monitor.view import Mark, Order, Page, View, marked_trial, press, shown_box, shown_study
+from cnnbo.cli.monitor.view import LogTail, Mark, Order, Page, View, marked_trial, press, shown_box, shown_study
 
 _BROKER = "mqtt://127.0.0.1:1883"
 _TOWER = (_BROKER, "tower")
@@ -173,3 +174,20 @@ def test_any_key_is_survived_with_nothing_to_see(key: str, daemon: Any) -> None:
     _after([key, key], MonitorState())
     daemon.raw("availability", b"online")
     _after([key, key], daemon.state)
+
+
+def test_nothing_is_done_underneath_the_help(tower: Any) -> None:
+    """People read what a key does and try it, with all that it would act on out of sight."""
+    tower.study("mnist")
+    help_page = _after(["down", "?"], tower.state)
+    for key in ("p", "d", "s", "l", "enter", "tab"):
+        assert _after([key], tower.state, help_page) == help_page
+
+
+def test_the_help_and_a_log_are_scrolled(tower: Any) -> None:
+    """The help is longer than ten rows, and what led to a crash further up than a screen."""
+    assert _after(["?", "down", "page-down", "up"], tower.state).scrolled == 10
+    log = replace(_after(["down", "l"], tower.state), log=LogTail("svhn", 39, ["x"] * 50))
+    assert [_after(["page-up"] * n, tower.state, log).scrolled for n in (1, 9)] == [10, 50]
+    assert _after(["page-up", "page-down", "page-down"], tower.state, log).scrolled == 0
+    assert _after(["page-up", "down"], tower.state, log).scrolled == 0
