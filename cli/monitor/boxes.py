@@ -71,7 +71,7 @@ def box_header(box: Box, state: MonitorState, screen: Screen, title: str = "", i
 
 def _vital_signs(box: Box, state: MonitorState, screen: Screen, is_alone: bool) -> Iterable[str]:
     if not screen.is_narrow:
-        if state.is_live(box) and box.started is not None:
+        if box.started is not None and _trouble(box, state, screen) is None:
             yield f"daemon up {duration(by_its_clock(box, screen).now - box.started)}"
         yield "mqtt " + ("lost" if state.brokers.get(box.broker) else "ok")
     if is_alone:

@@ -43,7 +43,7 @@ class Glyphs:
 
 
 UNICODE = Glyphs(" ▏▎▍▌▋▊▉█", "▁▂▃▄▅▆▇█", "─", "·", "°C", "…", "▸", "↑↓", UNICODE_MARKS, UNICODE_PLOT)
-ASCII = Glyphs(" #", "_.-^", "-", "-", " C", "~", ">", "up/down", ASCII_MARKS, ASCII_PLOT)
+ASCII = Glyphs(".#", "_.-^", "-", "-", " C", "~", ">", "up/down", ASCII_MARKS, ASCII_PLOT)
 
 
 def glyphs_of(encoding: str, environ: Mapping[str, str]) -> Glyphs:
@@ -92,7 +92,7 @@ class Screen:
         steps = len(self.glyphs.bar) - 1
         filled = round(min(1.0, max(0.0, fraction)) * width * steps)
         full, rest = divmod(filled, steps)
-        return (self.glyphs.bar[-1] * full + (self.glyphs.bar[rest] if rest else "")).ljust(width)
+        return (self.glyphs.bar[-1] * full + (self.glyphs.bar[rest] if rest else "")).ljust(width, self.glyphs.bar[0])
 
     def sparkline(self, values: Sequence[float], width: int) -> str:
         """The course of a figure in at most `width` columns, between its lowest and its highest."""

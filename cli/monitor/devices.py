@@ -93,14 +93,14 @@ def _memory(device: Device) -> str:
     used, total = device.memory_used_mib, device.memory_total_mib
     if used is None:
         return ""
-    return f"{used / 1024:.1f}" + (f"/{total / 1024:.1f}" if total is not None else "") + " GB"
+    return f"{used / 1024:.1f}" + (f"/{total / 1024:.1f}" if total is not None else "") + " GiB"
 
 
 def _memory_width(device: Device) -> int:
     """That of a device whose memory is full: nothing moves when another digit is needed."""
     if device.memory_used_mib is None or device.memory_total_mib is None:
         return 0
-    return 2 * len(f"{device.memory_total_mib / 1024:.1f}") + len("/ GB")
+    return 2 * len(f"{device.memory_total_mib / 1024:.1f}") + len("/ GiB")
 
 
 def _doing(device: Device, box: Box, screen: Screen) -> Text:

@@ -165,7 +165,9 @@ class MonitorState:
         study = box.studies.setdefault(name, Study(name))
         before, study.summary = study.summary, Summary.read(body, told)
         if before.state == study.summary.state:
-            return None
+            best = study.summary.best
+            is_news = best is not None and (before.best is None or before.best.trial != best.trial)
+            return f"{box.node} {name} BEST {best.value:.6g} (#{best.trial})" if best is not None and is_news else None
         return f"{box.node} {name} {study.summary.state}" + (
             f": {study.summary.reason}" if study.summary.reason else ""
         )
@@ -178,7 +180,7 @@ class MonitorState:
         trial = study.trials[trial_id] = Trial.read(trial_id, body)
         if trial.state != "running" or (before is not None and before.started != trial.started):
             study.courses.pop(trial_id, None)
-        if before is not None and before.state == trial.state:
+        if trial.state == "pending" or (before is not None and before.state == trial.state):
             return None
         value = "" if trial.value is None else f" {trial.value:.6g}"
         return f"{box.node} {study.name} #{trial_id} {trial.outcome}{value}"

@@ -76,6 +76,7 @@ def best_line(study: Study, box: Box) -> Text:
         return Text(f" best    none: {why}")
     trial = "" if best.trial is None else f" (#{best.trial})"
     name = f" {summary.metric}" if summary.metric else ""
+    name += " (lower is better)" if summary.direction == "minimize" else ""
     line = Text.assemble(" best   ", (f" {best.value:.6g}{trial}", "bold green"), name)
     first = study.trials.get(1)
     if first is not None and first.source == "start" and first.value is not None and best.trial != 1:

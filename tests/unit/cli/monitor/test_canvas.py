@@ -55,6 +55,7 @@ def test_a_bar_ends_where_its_share_does() -> None:
     bars = [SCREEN.bar(share, 4) for share in (-1.0, 0.0, 0.5, 0.53, 1.0, 7.0)]
     assert bars == ["    ", "    ", "██  ", "██▏ ", "████", "████"]
     assert UNICODE.bar[0] == " "
+    assert Screen(20, None, 0.0, ASCII).bar(0.5, 8) == "####...."
 
 
 @pytest.mark.parametrize(

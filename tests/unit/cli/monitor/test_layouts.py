@@ -145,6 +145,7 @@ def test_a_box_that_says_nothing_is_said_to_be_silent(tower: Any) -> None:
     assert "silent" not in at_rest and "age" not in at_rest
     silent = picture(tower.state, tower.now + 31)
     assert "tower: silent. Last values below, from 14:36:07, 31s old." in silent
+    assert "daemon up" in at_rest and "daemon up" not in silent
     assert [" 31s  svhn #39 " in line for line in silent.splitlines() if "svhn #39" in line] == [True]
 
 
@@ -264,6 +265,13 @@ def test_what_a_script_doesnt_tell_is_blank(tower: Any) -> None:
     shown = picture(tower.state, tower.now, 100, 40, view=View(study="quiet"))
     titles, row = shown[shown.index("progress") - 20 :].splitlines()[0:2]
     assert "rate" not in titles and "left" not in titles and " - " not in row
+
+
+def test_a_metric_to_be_minimised_is_marked(tower: Any) -> None:
+    """A best value above the others looks like a mistake to whoever doesn't know."""
+    assert "better" not in picture(tower.state, tower.now)
+    tower.study(direction="minimize", metric="val_loss")
+    assert " val_loss (lower is better)" in picture(tower.state, tower.now)
 
 
 def test_a_script_that_tells_no_progress_shows_its_phase(tower: Any) -> None:

@@ -226,3 +226,11 @@ def test_what_was_begun_last_stands_first(daemon: Any) -> None:
         daemon.now += 1
         daemon.study(name, started=rfc3339(start + began_s), **fields)
     assert [study.name for study in sorted_studies(_box(daemon))] == ["b", "a", "d", "c", "new", "old"]
+
+
+def test_lines_tell_the_best_and_not_what_waits(tower: Any) -> None:
+    """Whoever reads a file of lines looks for progress; that a trial waits for its turn is none."""
+    assert tower.trial(50, state="pending", value=None) is None
+    best = {"trial": 38, "value": 0.95, "configuration": {}}
+    assert tower.study(best=best) == "tower svhn BEST 0.95 (#38)"
+    assert tower.study(best=best, finished=39) is None
