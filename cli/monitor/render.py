@@ -107,12 +107,21 @@ def _boxes(state: MonitorState, marked: Box, view: View, screen: Screen, room: i
         whole += _box(state, box, screen, view if box is marked else None, None, "", box is marked)
         # For the marked one too, whose study stands below: nothing moves when another box is marked.
         whole += _short_studies(box, frozen(box, state, screen))
-    below = _below(marked, view, frozen(marked, state, screen), _STUDY_ROWS)
-    if len(whole) + len(below) <= room:
+    if len(whole) + _study_rows(marked, view, frozen(marked, state, screen), room - len(whole)) <= room:
         return [*whole[:-1], *screen.rules(box_name(marked, state))]
     count = max(1, min(len(state.boxes), room // 3))
     head = [boxes_header(state, screen), *boxes_table(state, screen, marked, count), *screen.rules()]
     return [*head, *_box(state, marked, screen, view, room - len(head), "")]
+
+
+def _study_rows(box: Box, view: View, screen: Screen, room: int) -> int:
+    """So many rows the marked box's study gets; drawn to be counted only where `room` for it is scarce."""
+    study = shown_study(box, view)
+    if study is None:
+        return 1
+    if view.page is not Page.OVERVIEW or not 0 < room < _STUDY_ROWS:
+        return _STUDY_ROWS
+    return min(_STUDY_ROWS, len(overview(study, box, screen, view, None)))
 
 
 def _short_studies(box: Box, screen: Screen) -> list[Text]:
@@ -160,8 +169,10 @@ def _below(box: Box, view: View, screen: Screen, room: int) -> list[Text]:
 def _overview(study: Study, box: Box, view: View, screen: Screen, room: int) -> list[Text]:
     """The shown study, and a line for each of the others."""
     others = [study_header(other, screen) for other in told_studies(box) if other is not study]
-    wanted = min(_STUDY_ROWS, len(overview(study, box, screen, view, None)))
-    rules = screen.rules() if others else []
+    if not others:
+        return overview(study, box, screen, view, room)
+    rules = screen.rules()
+    wanted = _study_rows(box, view, screen, room - len(rules) - min(_OTHERS + 1, len(others)))
     count = min(_OTHERS + 1, max(0, room - wanted - len(rules)))
     if len(others) > count > 0:
         others[count - 1 :] = [Text(f" and {len(others) - count + 1} more (s)", "dim")]
