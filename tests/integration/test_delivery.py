@@ -29,6 +29,7 @@ from cnnbo.daemon.client import request
 from cnnbo.daemon.journal import JOURNAL_NAME, Journal
 from cnnbo.daemon.mqtt import BrokerAddress, connected
 from cnnbo.daemon.outbox import EVENT_LIMIT
+from cnnbo.daemon.sinks.base import Delivery, Message
 from cnnbo.daemon.sinks.mqtt import MqttSink
 from cnnbo.scheduler.events import DeviceDrained
 
@@ -179,6 +180,24 @@ async def test_topics_that_nobody_keeps_are_cleared(
             while (await read_retained(url, "tower")).keys() != {"availability", "info", "study/new"}:
                 pass
         assert (await read_retained(url, "box2")).keys() == {"study/old"}
+
+
+@pytest.mark.mosquitto
+async def test_what_is_being_cleared_is_no_orphan(mosquitto: Mosquitto) -> None:
+    """The broker hands out a deleted study's topics while they are being cleared; clearing them twice was fatal."""
+    await mosquitto.start()
+    topics = [f"study/old/trial/{k}" for k in range(1, 400)]
+    async with connected(BrokerAddress.parse(mosquitto.url).client("former-life")) as client:
+        for topic in topics:
+            await client.publish(f"cnnbo/v1/tower/{topic}", b"{}", qos=1, retain=True)
+    told = Connections()
+    sink = sink_at(mosquitto.url, told)
+    for topic in topics:
+        sink.publish(Message(topic, None, "cnnbo.test/1", Delivery.STATE))
+    async with running(sink.run()), asyncio.timeout(30):
+        while (await read_retained(mosquitto.url, "tower")).keys() != {"availability"}:
+            pass
+    assert told.changes == [(True, None)]
 
 
 def _cleared(listener: Listener) -> set[str]:
