@@ -1,6 +1,7 @@
 """Another box read through a broker that carries other people's messages too."""
 
 import asyncio
+import contextlib
 import json
 import os
 from collections.abc import AsyncIterator
@@ -13,7 +14,9 @@ from tests.mosquitto import Mosquitto
 from typer.testing import CliRunner
 
 from cnnbo.cli.app import app
+from cnnbo.daemon import remote
 from cnnbo.daemon.mqtt import BrokerAddress, connected
+from cnnbo.daemon.remote import RemoteDaemon
 from cnnbo.scheduler.errors import RequestError
 
 pytestmark = pytest.mark.mosquitto
@@ -131,3 +134,32 @@ def test_a_name_that_is_none_is_told_before_anybody_is_asked(arguments: tuple[st
     done = CliRunner().invoke(app, [*command, "--broker", "mqtt://127.0.0.1:1"], env=ELSEWHERE)
     assert isinstance(done.exception, RequestError)
     assert " can't be called " in str(done.exception) and "its name has 1 to 40 of a-z, 0-9" in str(done.exception)
+
+
+@contextlib.asynccontextmanager
+async def slow_road(port: int, pauses: int) -> AsyncIterator[str]:
+    """A way to a broker on which what it sends stands still, longer than the end of it is waited for."""
+
+    async def forward(source: asyncio.StreamReader, sink: asyncio.StreamWriter, pauses: int) -> None:
+        while data := await source.read(40_000):
+            sink.write(data)
+            if pauses > 0 and len(data) > 10_000:  # in the midst of what is retained
+                pauses -= 1
+                await asyncio.sleep(2 * remote._QUIET_S)
+        sink.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        from_broker, to_broker = await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.gather(forward(reader, to_broker, 0), forward(from_broker, writer, pauses))
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield f"mqtt://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+async def test_a_network_that_stands_still_cuts_nothing_off(broker: Mosquitto) -> None:
+    """Half of the studies, shown without a word, would look like all of them."""
+    near = RemoteDaemon(BrokerAddress.parse(broker.url), "tower", "cnnbo")
+    whole = await asyncio.to_thread(near.status)
+    async with slow_road(broker.port, pauses=1) as url:
+        far = RemoteDaemon(BrokerAddress.parse(url), "tower", "cnnbo")
+        assert (await asyncio.to_thread(far.status))["studies"] == whole["studies"]
