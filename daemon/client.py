@@ -84,7 +84,7 @@ def data_of(response: Mapping[str, Any]) -> Any:
     """
     if response["status"] == "ok":
         return response["data"]
-    if response["data"].get("configuration"):
+    if (response["data"] or {}).get("configuration"):
         raise ConfigurationError(str(response["error"]).splitlines())
     raise RequestError(str(response["error"]))
 

@@ -56,6 +56,18 @@ def spoilt(given: dict[str, Any], key: str, odd: list[Any]) -> list[dict[str, An
     return [{name: value for name, value in given.items() if name != key}, *(given | {key: value} for value in odd)]
 
 
+_ANOTHER = {"device": "cpu-9", "study": "another", "study/svhn/trial": 9}
+
+
+def _as_of_another_version(good: dict[str, Any], identity: str, name: object) -> dict[str, Any]:
+    """Without a key that came later, and with a word that comes later."""
+    word = (
+        {"phase": "resting"} if "phase" in good else {"reason": "boredom"} if "reason" in good else {"failure": "bored"}
+    )
+    left_out = "since" if "phase" in good else "budget_cost" if "budget_cost" in good else "note"
+    return {key: value for key, value in good.items() if key != left_out} | word | {identity: name}
+
+
 def leftovers() -> dict[str, bytes]:
     """What may lie on the topics of a box, good and bad."""
     objects = [("device", "uuid", DEVICE), ("study", "name", STUDY), ("study/svhn/trial", "id", TRIAL)]
@@ -66,8 +78,9 @@ def leftovers() -> dict[str, bytes]:
             name: object = number if identity == "id" else f"x{number}"
             left[f"{kind}/{name}"] = json.dumps(body | {identity: name}).encode()
         left |= {f"{kind}/{rest}": payload for rest, payload in (("deep", DEEP), ("text", b"no JSON"), ("list", b"[]"))}
+        left[f"{kind}/{_ANOTHER[kind]}"] = json.dumps(_as_of_another_version(good, identity, _ANOTHER[kind])).encode()
         left[f"{kind}/copy"] = json.dumps(good).encode()
-        left[f"{kind}/odd"] = json.dumps(good | {identity: "odd", "attempts": 5, "state": "odd"}).encode()
+        left[f"{kind}/odd"] = json.dumps(good | {identity: "odd", "attempts": 5, "state": "so odd!"}).encode()
         left[f"{kind}/{good[identity]}"] = json.dumps(good | NEWER).encode()
     return left
 
@@ -103,11 +116,17 @@ async def test_what_is_no_object_of_ours_is_passed_over(broker: Mosquitto) -> No
     [device] = [device for device in status["devices"] if device["uuid"] == "cpu-0"]
     [study] = [study for study in status["studies"] if study["name"] == "svhn"]
     assert (device, study) == (told(DEVICE), told(STUDY))
-    assert "odd" not in {found.get("state") for found in (*status["devices"], *status["studies"])}
+    [other] = [device for device in status["devices"] if device["uuid"] == "cpu-9"]
+    assert (other["phase"], other["since"]) == ("resting", None)
+    [other] = [study for study in status["studies"] if study["name"] == "another"]
+    assert (other["reason"], other["budget_cost"]) == ("boredom", None)
+    assert "so odd!" not in {found.get("state") for found in (*status["devices"], *status["studies"])}
     assert "svhn #1   complete" in await said(broker, "show", "svhn", "1")
     assert "svhn" in await said(broker, "show", "svhn")
     shown = json.loads(await said(broker, "show", "svhn", "--json"))
     assert shown["trials"][0] == told(TRIAL)
+    [other] = [trial for trial in shown["trials"] if trial["id"] == 9]
+    assert (other["failure"], other["note"]) == ("bored", None)
     assert all(isinstance(trial["id"], int) and trial["attempts"] != 5 for trial in shown["trials"])
 
 
