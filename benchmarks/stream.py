@@ -196,8 +196,8 @@ async def _play(boxes: list[SimulatedBox], listener: _Listener) -> None:
 
 def _stranger() -> int:
     """Pid of a process that is not below any daemon, and ends by itself."""
-    leave = "import subprocess, sys; print(subprocess.Popen(['sleep', '150'], stdout=subprocess.DEVNULL).pid)"
-    return int(subprocess.run([sys.executable, "-c", leave], capture_output=True, check=True).stdout)
+    leave = "sleep 150 >/dev/null 2>&1 & echo $!"
+    return int(subprocess.run(["sh", "-c", leave], capture_output=True, check=True).stdout)
 
 
 if __name__ == "__main__":

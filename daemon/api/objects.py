@@ -3,7 +3,7 @@
 Producers name these types for mypy alone, so that a daemon never imports this module; `schemas` makes of it what is
 published, with the text below each key as its description, and `cnnbo.daemon.remote` checks with it what another box
 told. DESIGN: times are RFC 3339 UTC, unknown is null, numbers are numbers with their unit in the name; keys are only
-ever added.
+ever added, and may be null, which is what a reader takes an older daemon to say that doesn't tell them.
 """
 
 from typing import Annotated, Literal
