@@ -11,10 +11,7 @@ from tests.integration.conftest import PATIENCE_S, Box
 from tests.integration.test_foreground import GATED, _wait_for_gated
 from tests.mosquitto import Mosquitto
 
-pytestmark = [
-    pytest.mark.mosquitto,
-    pytest.mark.skip(reason="requests over MQTT are not answered yet; take this line away where they are"),
-]
+pytestmark = pytest.mark.mosquitto
 
 
 def password_file(folder: Path) -> Path:
