@@ -2,19 +2,15 @@
 
 import json
 import math
+import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
 
+from cnnbo.daemon.messages import rfc3339
 from cnnbo.daemon.sinks.base import Message
 
 _TOPIC_LIMIT = 1024
 PAYLOAD_LIMIT = 256 * 1024
 """Bytes of the longest payload: a broker answers one over its own limit by hanging up, again and again."""
-
-
-def timestamp() -> str:
-    """Now, as RFC 3339 in UTC with milliseconds."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class Envelope:
@@ -50,7 +46,7 @@ class Envelope:
         if seq is None:
             self._seq += 1
             seq = self._seq
-        envelope = {"schema": message.schema, "ts": timestamp(), "boot": self._boot, "seq": seq}
+        envelope = {"schema": message.schema, "ts": rfc3339(time.time()), "boot": self._boot, "seq": seq}
         body = _finite({**envelope, **message.body})
         payload = json.dumps(body, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
         if len(payload) > PAYLOAD_LIMIT:

@@ -105,7 +105,7 @@ def _memory_width(device: Device) -> int:
 
 def _doing(device: Device, box: Box, screen: Screen) -> Text:
     if device.study is not None and device.trial is not None:
-        return _training(device, device.study, device.trial, box, screen)
+        return _training(device, device.study, device.trial, box)
     style = _STYLES.get(device.state, "")
     if device.state == "idle" and not device.reason:
         return Text(f"idle: {_why_idle(box)}")
@@ -129,7 +129,7 @@ def _why_idle(box: Box) -> str:
     return "no study runs"
 
 
-def _training(device: Device, study: str, trial: int, box: Box, screen: Screen) -> Text:
+def _training(device: Device, study: str, trial: int, box: Box) -> Text:
     text = Text(f"{study} #{trial}", "green")
     known = box.studies.get(study)
     course = known.courses.get(trial) if known else None

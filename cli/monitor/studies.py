@@ -108,7 +108,7 @@ def usage_lines(study: Study, screen: Screen) -> list[Text]:
         words.append(f"energy {_used(summary.energy_kwh, lambda kwh: f'{kwh:.3g}', ' kWh', screen)}")
     if summary.cost is not None:
         words.append(f"cost {_used(summary.cost, lambda cost: f'{cost:.2f}', '', screen)}")
-    if (busy := _busy_share(study, screen)) is not None:
+    if (busy := _busy_share(study)) is not None:
         words.append(f"devices busy {busy:.0%}")
     lines = list(wrapped(words, 9, screen, "   "))
     if lines:
@@ -127,7 +127,7 @@ def _used(usage: Usage, write: Callable[[float], str], unit: str, screen: Screen
     return f"{write(usage.spent)} of {write(usage.limit)}{unit} {screen.bar(share, 5).rstrip()}".rstrip()
 
 
-def _busy_share(study: Study, screen: Screen) -> float | None:
+def _busy_share(study: Study) -> float | None:
     """Share of the study's time in which the devices it has used had a trial of it; None where it can't be told."""
     usage, now = study.summary.time_s, study.summary.told
     attempts = [attempt for trial in study.trials.values() for attempt in trial.attempts if attempt.started is not None]

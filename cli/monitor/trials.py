@@ -34,7 +34,7 @@ def running_rows(study: Study, box: Box, screen: Screen, view: View) -> list[Tex
         Column("#", RIGHT, 4),
         Column("dev", RIGHT),
         Column("progress", least=12 if screen.is_narrow else 16),
-        Column(_metric_title(study, trials), RIGHT, 7, stays="metric" in study.reported),
+        Column(_metric_title(study), RIGHT, 7, stays="metric" in study.reported),
         Column("trend", least=spark, rank=2, stays="metric" in study.reported),
         Column("at", least=24, rank=4, stays="at" in study.reported),
         Column("rate", RIGHT, 14, rank=3, stays="rate" in study.reported),
@@ -48,7 +48,7 @@ def running_rows(study: Study, box: Box, screen: Screen, view: View) -> list[Tex
     return table(columns, rows, screen)
 
 
-def _metric_title(study: Study, trials: Sequence[Trial]) -> str:
+def _metric_title(study: Study) -> str:
     """The metric's name where the trials report that one, else `metric`."""
     reported = [course.progress.shown_metric(study.summary.metric) for course in study.courses.values()]
     names = {metric[0] for metric in reported if metric is not None}
