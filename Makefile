@@ -16,7 +16,7 @@ SHELL := /bin/bash
 .PHONY: .venv check test test-long fuzz nemesis api demo clean
 
 # What is installed beside the thin base.
-EXTRAS ?= bo,svhn,dev
+EXTRAS ?= bo,svhn,compare,dev
 # Test processes. Each TensorFlow in them wants a core.
 JOBS ?= 2
 

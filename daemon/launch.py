@@ -127,6 +127,8 @@ def _config(
         "data_dir": spec.data_dir,
         "checkpoint_dir": str(checkpoints),
         "stop_at_chance": spec.trial.stop_at_chance,
+        "images": spec.trial.images,
+        "task": spec.trial.task,
     }
 
 

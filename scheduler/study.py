@@ -433,10 +433,9 @@ class Study:
             self._log[trial_id] = past[-_EVENTS_KEPT_PER_TRIAL:]
 
     def _add_start_trials(self) -> None:
-        for configuration in self.spec.start[: self.spec.evaluations]:
-            point = self.spec.space.encode(configuration)
-            if point not in self._taken:
-                self._add_trial(point, Source.START)
+        points = dict.fromkeys(self.spec.space.encode(configuration) for configuration in self.spec.start)
+        for point in (list(points) * self.spec.repeats)[: self.spec.evaluations]:
+            self._add_trial(point, Source.START)
 
     def _add_trial(self, point: Point, source: Source, ask: int | None = None, note: str | None = None) -> None:
         trial_id = len(self._trials) + 1

@@ -254,6 +254,7 @@ def _trial(table: StudyTable, model: ModelSpec | None) -> TrialSettings:
         memory_mib=trial.memory,
         stop_at_chance=trial.stop_at_chance,
         python=trial.python,
+        images=trial.images,
     )
 
 

@@ -128,6 +128,7 @@ class TrialTable(_Table):
     memory: _Memory | None = None
     stop_at_chance: bool = True
     python: _Text | None = None
+    images: int | None = Field(default=None, ge=1, le=1_000_000_000)
 
 
 class ReportTable(_Table):
