@@ -3,16 +3,21 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import matplotlib
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from proposing.labels import label
 from proposing.statistics import MAIN_PARALLEL, Comparison, Floats, Results, Runs
+
+if TYPE_CHECKING:
+    from matplotlib.typing import RcKeyType  # older releases have no such name, and take any
 
 matplotlib.use("Agg")  # no display is needed
 
@@ -34,7 +39,7 @@ _LOOKS = {
 }
 _OTHER = _Look("#000000")
 
-_STYLE = {
+_STYLE: "dict[RcKeyType, Any]" = {
     "svg.hashsalt": "cnnbo",  # ids in the SVG do not change from run to run
     "figure.facecolor": "white",
     "font.size": 11.0,
@@ -132,7 +137,7 @@ def _median_with_quartiles(axis: Axes, method: str, curves: Floats) -> Floats:
     middle = np.median(curves, axis=0)
     at = np.arange(1, curves.shape[1] + 1)
     _line(axis, method, at, np.where(np.isfinite(middle), middle, np.nan))
-    axis.fill_between(at, low, high, where=np.isfinite(low) & np.isfinite(high), **_band(method))
+    _band(axis, method, at, low, high)
     return np.stack([low, middle])
 
 
@@ -162,7 +167,7 @@ def _mean_ranks(comparisons: list[Comparison]) -> Figure:
             value, low, high = comparison.mean_ranks(method)[:, _FIRST_RANK - 1 :]
             at = np.arange(_FIRST_RANK, _FIRST_RANK + len(value))
             _line(axis, method, at, value)
-            axis.fill_between(at, low, high, **_band(method))
+            _band(axis, method, at, low, high)
         axis.set_title(f"{len(comparison.methods)} methods, {len(comparison.seeds)} seeds")
         axis.set_xlabel("evaluations")
         axis.set_ylabel("mean rank (1 is the best)")
@@ -184,7 +189,7 @@ def _ask_seconds(idle: Runs) -> Figure:
         seconds = np.maximum(np.array([row.ask_s[:asks] for row in rows]), 1e-4)
         low, middle, high = np.quantile(seconds, [0.25, 0.5, 0.75], axis=0)
         _line(axis, method, np.arange(asks), middle)
-        axis.fill_between(np.arange(asks), low, high, **_band(method))
+        _band(axis, method, np.arange(asks), low, high)
     axis.set_yscale("log")
     axis.set_xlim(left=0)
     axis.set_xlabel(f"number of the ask, {MAIN_PARALLEL} devices")
@@ -206,17 +211,19 @@ def _line(axis: Axes, method: str, at: NDArray[np.int_], values: Floats) -> None
     axis.plot(at, values, color=look.colour, linestyle=look.dashes, linewidth=look.width, label=label(method))
 
 
-def _band(method: str) -> dict[str, object]:
-    return {"color": _LOOKS.get(method, _OTHER).colour, "alpha": 0.13, "linewidth": 0}
+def _band(axis: Axes, method: str, at: NDArray[np.int_], low: Floats, high: Floats) -> None:
+    """Shade what lies between two lines, as far as both are finite."""
+    is_known = np.isfinite(low) & np.isfinite(high)
+    axis.fill_between(at, low, high, where=is_known, color=_LOOKS.get(method, _OTHER).colour, alpha=0.13, linewidth=0)
 
 
 def _label_ends(axis: Axes) -> None:
     """Write each line's name at its right end, moved apart where two would touch."""
-    lines = sorted(axis.get_lines(), key=lambda line: _height(axis, line.get_ydata()[-1]))
-    heights = _spread([_height(axis, line.get_ydata()[-1]) for line in lines], gap=0.055)
+    lines = sorted(axis.get_lines(), key=lambda line: _height(axis, line))
+    heights = _spread([_height(axis, line) for line in lines], gap=0.055)
     for line, height in zip(lines, heights, strict=True):
         axis.annotate(
-            line.get_label(),
+            str(line.get_label()),
             (1.0, height),
             xycoords="axes fraction",
             xytext=(6, 0),
@@ -227,8 +234,9 @@ def _label_ends(axis: Axes) -> None:
         )
 
 
-def _height(axis: Axes, y: float) -> float:
-    """Where a value is on the axis, 0 at the bottom, 1 at the top."""
+def _height(axis: Axes, line: Line2D) -> float:
+    """Where a line ends on the axis, 0 at the bottom, 1 at the top."""
+    y = float(np.asarray(line.get_ydata())[-1])
     return float(axis.transAxes.inverted().transform(axis.transData.transform((axis.get_xlim()[1], y)))[1])
 
 
