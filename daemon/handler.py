@@ -16,7 +16,7 @@ from cnnbo.daemon.api.requests import Request
 from cnnbo.daemon.devices.select import find_device
 from cnnbo.daemon.journal import Receipt
 from cnnbo.daemon.shell import Shell
-from cnnbo.models.registry import find_model
+from cnnbo.models.registry import find_model, missing_model_extra
 from cnnbo.scheduler.codec import decode_value
 from cnnbo.scheduler.errors import CnnboError, ConfigurationError, RequestError
 from cnnbo.scheduler.events import (
@@ -283,6 +283,8 @@ class Handler:
         problems = []
         if sentence := missing_extra(spec.optimizer):
             problems.append(sentence)
+        if spec.model is not None and (sentence := missing_model_extra(spec.model)):
+            problems.append(sentence)
         if spec.budget.energy_kwh is not None and not self._shell.is_energy_measured():
             problems.append(_NOT_MEASURED)
         if problems:
@@ -397,8 +399,9 @@ async def prepare_data(spec: StudySpec, deadline_s: float = PREPARE_S) -> None:
     model = None if spec.model is None else find_model(spec.model)
     if model is None or model.prepare is None or spec.data_dir is None:
         return
+    images = [] if spec.trial.images is None else ["--images", str(spec.trial.images)]
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-P", "-m", model.prepare, spec.data_dir,
+        sys.executable, "-P", "-m", model.prepare, spec.data_dir, "--task", spec.trial.task, *images,
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:

@@ -4,11 +4,15 @@ Loaded by the daemon and the command line, so nothing here may import TensorFlow
 """
 
 import difflib
+from importlib.util import find_spec
 from typing import Final
 
 from cnnbo.models.spec import ModelSpec
 from cnnbo.scheduler.errors import ConfigurationError
 from cnnbo.scheduler.space import FloatParameter, IntParameter, SearchSpace
+
+WEIGHTS_FILE: Final = "model.keras"
+"""Name of the file in which a final training leaves its network, in its attempt's folder."""
 
 SVHN_CNN: Final = ModelSpec(
     name="svhn-cnn",
@@ -42,9 +46,35 @@ SVHN_CNN: Final = ModelSpec(
     prepare="cnnbo.models.svhn.prepare",
     metric="val_accuracy",
     direction="maximize",
+    needs=("tensorflow",),
+    extra="svhn",
+    weights=WEIGHTS_FILE,
 )
 
-_MODELS: Final = {spec.name: spec for spec in (SVHN_CNN,)}
+SVHN_FOREST: Final = ModelSpec(
+    name="svhn-forest",
+    space=SearchSpace(
+        (
+            IntParameter("n_estimators", 20, 200, "log"),
+            FloatParameter("max_features", 0.005, 0.5, "log"),  # share of the pixels that a split may choose from
+            IntParameter("min_samples_leaf", 1, 50, "log"),
+        )
+    ),
+    # Those of scikit-learn's RandomForestClassifier, as in 2016.
+    defaults={
+        "n_estimators": 100,
+        "max_features": 1 / 32,  # "sqrt": 32 of 1,024 pixels
+        "min_samples_leaf": 1,
+    },
+    module="cnnbo.models.svhn.forest",
+    prepare="cnnbo.models.svhn.prepare",
+    metric="val_accuracy",
+    direction="maximize",
+    needs=("sklearn",),
+    extra="compare",
+)
+
+_MODELS: Final = {spec.name: spec for spec in (SVHN_CNN, SVHN_FOREST)}
 
 
 def model_names() -> tuple[str, ...]:
@@ -63,3 +93,18 @@ def find_model(name: str) -> ModelSpec:
     near = difflib.get_close_matches(name, _MODELS, n=1, cutoff=0.5)
     remedy = f'did you mean "{near[0]}"?' if near else f"the models are: {', '.join(model_names())}."
     raise ConfigurationError(f'There is no model "{name}"; {remedy}')
+
+
+def missing_model_extra(name: str) -> str | None:
+    """Why a model can't be trained on this installation, as a sentence with the remedy; None if it can.
+
+    Looks the packages up without importing them.
+
+    Raises:
+        ConfigurationError: no model is called that.
+    """
+    model = find_model(name)
+    missing = [package for package in model.needs if find_spec(package) is None]
+    if not missing:
+        return None
+    return f"model {name} needs {', '.join(missing)}, not installed here: pip install 'cnnbo[{model.extra}]'"

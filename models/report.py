@@ -20,15 +20,21 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, SupportsFloat
+from typing import Any, Final, Literal, SupportsFloat
 
 from cnnbo.models.files import replacing
 
 Phase = Literal["loading", "compiling", "training", "evaluating"]
 """What a trial can be at."""
 
+Task = Literal["tune", "trace", "final"]
+"""What a built-in model trains for: a value, a curve, or weights and the test set's score."""
+
 FailureKind = Literal["diverged", "out_of_memory"]
 """The failures that a script can know of: both say that the configuration is bad, not that the code is."""
+
+TEST_SET_MARK: Final = "test-set-opened"
+"""Name of the file that says, in an attempt's folder, that the attempt opened the test set."""
 
 _is_resumed = False  # one process runs one attempt, so this is true of whatever it comes to
 
@@ -51,6 +57,8 @@ class TrialContext:
         data_dir: folder of the data; None where the study names none.
         checkpoint_dir: folder kept across the attempts at a trial; None where there is none.
         stop_at_chance: whether to end early when the model sits at the majority class.
+        images: how many images of the training data to train on, the first ones, >= 1; None = all of them.
+        task: what to train for; a script of one's own is only ever asked to `tune`.
     """
 
     study: str
@@ -63,6 +71,8 @@ class TrialContext:
     data_dir: Path | None = None
     checkpoint_dir: Path | None = None
     stop_at_chance: bool = True
+    images: int | None = None
+    task: Task = "tune"
 
 
 def trial() -> TrialContext:
@@ -86,6 +96,8 @@ def trial() -> TrialContext:
         data_dir=_path(told.get("data_dir")),
         checkpoint_dir=_path(told.get("checkpoint_dir")),
         stop_at_chance=told.get("stop_at_chance", True),
+        images=told.get("images"),
+        task=told.get("task", "tune"),
     )
 
 
@@ -106,6 +118,17 @@ def resumed() -> None:
     """
     global _is_resumed
     _is_resumed = True
+
+
+def test_set_opened() -> None:
+    """Tell that this attempt is about to open the test set; call it before, or a kill in between goes unseen.
+
+    What says so is on the disk when this returns, and cnnbo counts it however the attempt ends: `cnnbo show` tells how
+    often a study has seen the test set.
+    """
+    if target := os.environ.get("CNNBO_RESULT"):
+        with replacing(Path(target).with_name(TEST_SET_MARK)):
+            pass
 
 
 def progress(

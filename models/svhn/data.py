@@ -46,10 +46,28 @@ class Fold:
     train: int
     validation: int
 
+    @property
+    def training_side(self) -> range:
+        """Which records are trained on while tuning."""
+        return range(self.train)
+
+    @property
+    def validation_side(self) -> range:
+        """Which records tuning is judged by."""
+        return range(self.train, self.train + self.validation)
+
+    @property
+    def all_records(self) -> range:
+        """Both sides."""
+        return range(self.train + self.validation)
+
+    def records(self) -> npt.NDArray[np.uint8]:
+        """All records, read from the page cache when they are looked at, shape (train + validation, RECORD_BYTES)."""
+        return np.memmap(self.path, np.uint8, "r", shape=(len(self.all_records), RECORD_BYTES))
+
     def validation_digits(self) -> Digits:
         """The digits of the validation side, shape (validation,)."""
-        records = np.memmap(self.path, np.uint8, "r", shape=(self.train + self.validation, RECORD_BYTES))
-        return np.array(records[self.train :, 0])
+        return np.array(self.records()[self.train :, 0])
 
 
 def open_fold(folder: Path) -> Fold:

@@ -21,6 +21,9 @@ Digits = npt.NDArray[np.uint8]
 
 SIDE: Final = 32
 CLASSES: Final = 10
+LUMA: Final = (0.2125, 0.7154, 0.0721)
+"""What red, green and blue weigh in grey (Rec. 709): scikit-image's `rgb2gray`, which the code of 2016 used."""
+
 FILES: Final = {"train": "train_32x32.mat", "extra": "extra_32x32.mat", "test": "test_32x32.mat"}
 """Part of the data set with the name of its file."""
 

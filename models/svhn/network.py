@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from cnnbo.models.svhn.chance import Score
 from cnnbo.models.svhn.data import RECORD_BYTES, Fold
-from cnnbo.models.svhn.layout import CLASSES, SIDE
+from cnnbo.models.svhn.layout import CLASSES, LUMA, SIDE, Digits, Images
 
 
 @contextlib.contextmanager
@@ -40,8 +40,6 @@ _HIDDEN: Final = 1024
 _INIT_STDDEV: Final = 0.1
 _INIT_BIAS: Final = 0.1
 _RMSPROP_EPSILON: Final = 1e-10
-# Rec. 709 luma: the weights of scikit-image's `rgb2gray`, which the code of 2016 used.
-_LUMA: Final = (0.2125, 0.7154, 0.0721)
 _READ_BUFFER_BYTES: Final = 1 << 20
 
 
@@ -77,27 +75,31 @@ class Hyperparameters:
         return cls(**configuration)
 
 
-def batches(fold: Fold, side: str, batch_size: int, skipped: int = 0) -> Any:
-    """A `tf.data.Dataset` of one side of the fold, in its fixed order, the last batch as small as it comes out.
+def batches(fold: Fold, rows: range, batch_size: int, skipped: int = 0) -> Any:
+    """A `tf.data.Dataset` of some records of the fold, in its fixed order, the last batch as small as it comes out.
 
     Args:
         fold: where the records are.
-        side: `train` or `validation`.
+        rows: which of them, without gaps, like `fold.training_side`.
         batch_size: records per element, >= 1.
         skipped: how many batches to leave out at the front, which are not even read; >= 0, fewer than there are.
 
     Returns:
         pairs of images, uint8 (B, 32, 32, 3), and digits, int32 (B,).
     """
-    before, behind = (0, fold.validation) if side == "train" else (fold.train, 0)
     records = tf.data.FixedLengthRecordDataset(
         str(fold.path),
         RECORD_BYTES,
-        header_bytes=(before + skipped * batch_size) * RECORD_BYTES,
-        footer_bytes=behind * RECORD_BYTES,
+        header_bytes=(rows.start + skipped * batch_size) * RECORD_BYTES,
+        footer_bytes=(len(fold.all_records) - rows.stop) * RECORD_BYTES,
         buffer_size=_READ_BUFFER_BYTES,
     )
     return records.batch(batch_size).map(_unpack).prefetch(2)
+
+
+def image_batches(images: Images, digits: Digits, batch_size: int) -> Any:
+    """The same form of dataset as `batches`, of images that are in memory."""
+    return tf.data.Dataset.from_tensor_slices((images, digits.astype(np.int32))).batch(batch_size)
 
 
 def _unpack(records: Tensor) -> tuple[Tensor, Tensor]:
@@ -115,7 +117,7 @@ def standardised_grey(images: Tensor) -> Tensor:
     Returns:
         float32, shape (B, 32, 32, 1).
     """
-    grey = tf.tensordot(tf.cast(images, tf.float32), tf.constant(_LUMA), axes=1)[..., tf.newaxis]
+    grey = tf.tensordot(tf.cast(images, tf.float32), tf.constant(LUMA), axes=1)[..., tf.newaxis]
     mean, variance = tf.nn.moments(grey, axes=(1, 2, 3), keepdims=True)
     # An 8-bit image that isn't flat has a variance far above 1e-3; below lies rounding, which must not be blown up.
     return tf.where(variance > 1e-3, (grey - mean) * tf.math.rsqrt(tf.maximum(variance, 1e-3)), 0.0)

@@ -3,6 +3,10 @@
 Trains on 80 % of train + extra and reports `val_accuracy`, the accuracy on the other 20 %. The same seed and
 configuration give the same value on the same machine with the same number of CPU threads; on a GPU, nearly.
 
+Other tasks than `tune`: `trace` also keeps the accuracy on a sample of the validation side at 24 steps on the way, as
+`val_accuracy_at_<step>`, and goes on to the end as long as the loss is a number. `final` trains on all of train +
+extra, leaves the network as a file in its working directory, and only then opens the test set: `test_accuracy`.
+
 A training of several epochs leaves a checkpoint after each but the last, and any training does when it is asked to end
 (SIGTERM). The next attempt goes on from there and comes to the value and weights that it would have come to without
 the interruption, as far as they can be repeated at all: all randomness is a function of seed and step, and the order
@@ -20,11 +24,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from cnnbo.models import report
-from cnnbo.models.registry import SVHN_CNN
-from cnnbo.models.svhn.chance import Score, check_steps, is_stuck, sample_size
+from cnnbo.models.registry import SVHN_CNN, WEIGHTS_FILE
+from cnnbo.models.svhn.chance import Score, check_steps, is_stuck, sample_size, trace_sample_size, trace_steps
 from cnnbo.models.svhn.checkpoint import Checkpoint, CheckpointFile
 from cnnbo.models.svhn.data import Fold, open_fold
-from cnnbo.models.svhn.network import Hyperparameters, Trainer, batches
+from cnnbo.models.svhn.export import save_network
+from cnnbo.models.svhn.network import Hyperparameters, Trainer, batches, image_batches
+from cnnbo.models.svhn.tasks import check_test_set, open_test_set, report_score, training_rows
 from cnnbo.scheduler.errors import ConfigurationError
 
 import tensorflow as tf  # isort: skip - after `network`, which keeps its start-up quiet
@@ -71,10 +77,28 @@ def block_ends(
         done = end
 
 
+def _steps_to_check(task: report.Task, steps: int) -> frozenset[int]:
+    match task:
+        case "tune":
+            return check_steps(steps)
+        case "trace":
+            return trace_steps(steps)
+        case "final":
+            return frozenset()  # what could be looked at on the way is trained on, or is the test set
+
+
 class Run:
     """One trial's training: the steps, the checks and checkpoints between them, the final score.
 
+    Args:
+        context: the trial; a final one leaves its weights in the working directory.
+        fold: its data.
+
+    Raises:
+        ConfigurationError: the data lack something that the task needs.
+
     Attributes:
+        images: how many images are trained on.
         begin: the step of an earlier attempt's checkpoint, after which the training goes on; 0 where there is none.
         trainer: the network and its optimizer, as far as they are trained.
     """
@@ -82,14 +106,21 @@ class Run:
     def __init__(self, context: report.TrialContext, fold: Fold) -> None:
         self._context = context
         self._fold = fold
+        self._folder = context.data_dir or Path()
+        check_test_set(self._folder, context.task)
+        self._rows = training_rows(fold, context.task, context.images)
+        self.images = len(self._rows)
         self._epochs = context.epochs or SVHN_CNN.epochs
         self._batch_size = context.batch_size or SVHN_CNN.batch_size
-        self._steps_per_epoch = math.ceil(fold.train / self._batch_size)
+        self._steps_per_epoch = math.ceil(self.images / self._batch_size)
         self._steps = self._epochs * self._steps_per_epoch
         self.trainer = Trainer(Hyperparameters.of(context.configuration), context.seed)
-        self._validation = batches(fold, "validation", _SCORING_BATCH)
-        self._sample = batches(fold, "validation", sample_size(fold.validation)).take(1)
+        self._validation = batches(fold, fold.validation_side, _SCORING_BATCH)
+        sample = (trace_sample_size if context.task == "trace" else sample_size)(fold.validation)
+        self._sample = batches(fold, fold.validation_side, sample).take(1)
+        self._check_steps = _steps_to_check(context.task, self._steps)
         self._checks: list[Score] = []
+        self._stops_at_chance = context.stop_at_chance and context.task == "tune"
         self.begin = 0
         self._is_asked_to_stop = False
         self._checkpoints = self._checkpoint_file()
@@ -103,6 +134,8 @@ class Run:
             "seed": self._context.seed,
             "epochs": self._epochs,
             "batch_size": self._batch_size,
+            "images": self.images,
+            "task": self._context.task,
             "data": self._fold.path.name,  # changes with the source files, their order and the fold
         }
         return CheckpointFile(self._context.checkpoint_dir, basis)
@@ -120,13 +153,27 @@ class Run:
         self._is_asked_to_stop = True
 
     def train(self) -> Score:
-        """Train to the end and score the validation side.
+        """Train to the end and score what the task is judged by: the validation side, or the test set.
 
         Raises:
+            ConfigurationError: the test set is damaged.
             DivergedError: the loss isn't finite any more, or the network sits at the majority class.
             StoppedError: `stop` was called in time.
         """
-        checks = check_steps(self._steps)
+        self._take_steps()
+        report.phase("evaluating")
+        return self._test() if self._context.task == "final" else self._validate()
+
+    @property
+    def curve(self) -> dict[str, float]:
+        """The checks of a traced training so far, as metrics; empty for other tasks."""
+        if self._context.task != "trace":
+            return {}
+        scored = zip(sorted(self._check_steps), self._checks, strict=False)  # those that are still to come are missing
+        return {f"val_accuracy_at_{step}": score.accuracy for step, score in scored}
+
+    def _take_steps(self) -> None:
+        checks = self._check_steps
         epoch_ends = self._inner_epoch_ends()
         iterator = iter(self._training())
         report.phase("compiling")
@@ -143,15 +190,21 @@ class Run:
                 self._keep(end)
             if is_last:
                 raise StoppedError(f"asked to end at step {end} of {self._steps}")
-        report.phase("evaluating")
+
+    def _validate(self) -> Score:
         score = self.trainer.score(self._validation)
-        if self._context.stop_at_chance and score.accuracy <= score.chance:
+        if self._stops_at_chance and score.accuracy <= score.chance:
             raise DivergedError(
                 f"validation accuracy {score.accuracy:.4f} is no better than the most frequent digit's "
                 f"(up to {score.chance:.4f} may be luck)",
                 val_accuracy=score.accuracy,
             )
         return score
+
+    def _test(self) -> Score:
+        # Once the test set has been seen there must be no way back to training.
+        save_network(self.trainer.network, Path(WEIGHTS_FILE))
+        return self.trainer.score(image_batches(*open_test_set(self._folder), _SCORING_BATCH))
 
     def forget(self) -> None:
         """Remove the checkpoint, once what the training came to is on the disk."""
@@ -165,8 +218,8 @@ class Run:
     def _training(self) -> Any:
         """The batches that are left."""
         epochs_done, steps_done = divmod(self.begin, self._steps_per_epoch)
-        rest = batches(self._fold, "train", self._batch_size, skipped=steps_done)
-        whole = batches(self._fold, "train", self._batch_size)
+        rest = batches(self._fold, self._rows, self._batch_size, skipped=steps_done)
+        whole = batches(self._fold, self._rows, self._batch_size)
         return rest.concatenate(whole.repeat(max(0, self._epochs - epochs_done - 1)))
 
     def _keep(self, step: int) -> None:
@@ -176,7 +229,7 @@ class Run:
     def _advance(self, iterator: Any, begin: int, end: int) -> None:
         loss, accuracy = (float(x) for x in self.trainer.train(iterator, tf.constant(end - begin)))
         if not math.isfinite(loss):
-            raise DivergedError(f"the loss was {loss} between step {begin + 1} and step {end}")
+            raise DivergedError(f"the loss was {loss} between step {begin + 1} and step {end}", **self.curve)
         report.progress(
             step=end,
             steps=self._steps,
@@ -189,7 +242,7 @@ class Run:
 
     def _check(self, step: int) -> None:
         self._checks.append(self.trainer.score(self._sample))
-        if self._context.stop_at_chance and is_stuck(self._checks):
+        if self._stops_at_chance and is_stuck(self._checks):
             raise DivergedError(
                 f"stuck at the majority class: at step {step} of {self._steps} every image still gets the same answer",
                 val_accuracy=self._checks[-1].accuracy,
@@ -211,17 +264,16 @@ def main() -> int:
     report.phase("loading")
     try:
         fold = open_fold(context.data_dir or Path())
-    except ConfigurationError as error:
-        print(*error.problems, sep="\n", file=sys.stderr)
-        return 78
-    _use_the_machine()
-    try:
+        _use_the_machine()
         run = Run(context, fold)
         signal.signal(signal.SIGTERM, lambda *_: run.stop())
         if run.begin > 0:
             print(f"goes on from the checkpoint of step {run.begin}", flush=True)
             report.resumed()
         score = run.train()
+    except ConfigurationError as error:
+        print(*error.problems, sep="\n", file=sys.stderr)
+        return 78
     except DivergedError as error:
         report.failure("diverged", str(error), **error.metrics)
     except tf.errors.ResourceExhaustedError as error:
@@ -232,7 +284,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 128 + signal.SIGTERM  # as a shell would tell it
     else:
-        report.result(score.accuracy, val_accuracy=score.accuracy)
+        report_score(context.task, score.correct, score.images, run.images, **run.curve)
     run.forget()
     return 0
 

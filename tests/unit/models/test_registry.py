@@ -3,7 +3,8 @@ import sys
 
 import pytest
 
-from cnnbo.models.registry import find_model, model_names
+from cnnbo.models import registry
+from cnnbo.models.registry import find_model, missing_model_extra, model_names
 from cnnbo.models.spec import ModelSpec
 from cnnbo.scheduler.errors import ConfigurationError
 from cnnbo.scheduler.space import FloatParameter, SearchSpace
@@ -36,6 +37,17 @@ def test_defaults_outside_of_the_space_are_refused() -> None:
 
 def test_the_registry_loads_no_heavy_library() -> None:
     """The daemon and `cnnbo --help` import it, and neither may pay for TensorFlow or SciPy's readers."""
-    code = "import sys, cnnbo.models.registry as r; print(*({'tensorflow', 'scipy.io', 'PIL'} & set(sys.modules)))"
+    heavy = {"tensorflow", "sklearn", "scipy.io", "PIL"}
+    code = f"import sys, cnnbo.models.registry as r; print(*({heavy} & set(sys.modules)))"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == ""
+
+
+def test_what_a_model_lacks_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thin installation must say before the first trial what to install; each model has its own extra."""
+    monkeypatch.setattr(registry, "find_spec", lambda package: None)
+    told = "model svhn-forest needs sklearn, not installed here: pip install 'cnnbo[compare]'"
+    assert missing_model_extra("svhn-forest") == told
+    assert "needs tensorflow, not installed here: pip install 'cnnbo[svhn]'" in (missing_model_extra("svhn-cnn") or "")
+    monkeypatch.setattr(registry, "find_spec", lambda package: object())
+    assert missing_model_extra("svhn-forest") is None

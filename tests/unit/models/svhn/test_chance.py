@@ -1,6 +1,6 @@
 import pytest
 
-from cnnbo.models.svhn.chance import Score, check_steps, is_stuck, sample_size
+from cnnbo.models.svhn.chance import Score, check_steps, is_stuck, sample_size, trace_steps
 
 ONE_ANSWER = Score(images=200, correct=25, majority=25, answers=1)
 SLOW = Score(images=200, correct=25, majority=25, answers=3)
@@ -18,6 +18,12 @@ def test_checks_come_at_tenths_from_the_second_to_the_ninth() -> None:
     """Never in the first steps, where networks of any promise may answer alike, and never after the last step."""
     assert sorted(check_steps(100)) == [20, 30, 40, 50, 60, 70, 80, 90]
     assert check_steps(1) == {1}
+
+
+def test_a_trace_has_few_enough_points_to_be_kept() -> None:
+    """24 of them up to the end, and each step once where there are fewer."""
+    assert sorted(trace_steps(4800)) == list(range(200, 4801, 200))
+    assert sorted(trace_steps(5)) == [1, 2, 3, 4, 5]
 
 
 def test_what_luck_explains_depends_on_how_many_were_asked() -> None:

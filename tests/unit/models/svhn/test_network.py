@@ -27,9 +27,15 @@ def test_batches_are_the_records_in_their_order(random_folder: Path) -> None:
     """What TensorFlow reads is what was parsed: side, order, axes and digits; the last batch is what is left."""
     fold = open_fold(random_folder)
     records = np.fromfile(fold.path, np.uint8).reshape(-1, RECORD_BYTES)
-    for side, mine in (("train", records[:40]), ("validation", records[40:])):
-        read = [(images.numpy(), digits.numpy()) for images, digits in batches(fold, side, 16)]
-        assert [len(digits) for _, digits in read] == ([16, 16, 8] if side == "train" else [10])
+    for rows, sizes in (
+        (fold.training_side, [16, 16, 8]),
+        (fold.training_side[:18], [16, 2]),
+        (fold.validation_side, [10]),
+        (fold.all_records, [16, 16, 16, 2]),
+    ):
+        mine = records[rows.start : rows.stop]
+        read = [(images.numpy(), digits.numpy()) for images, digits in batches(fold, rows, 16)]
+        assert [len(digits) for _, digits in read] == sizes
         images = np.concatenate([images for images, _ in read])
         assert images.shape[1:] == (32, 32, 3)
         np.testing.assert_array_equal(images.reshape(-1, PIXEL_BYTES), mine[:, 1:])
@@ -97,7 +103,7 @@ def test_blocks_of_steps_change_nothing(random_folder: Path) -> None:
     fold = open_fold(random_folder)
     trainers = [Trainer(SMALL, 3), Trainer(SMALL, 3)]
     for trainer, blocks in zip(trainers, ([5], [1, 3, 1]), strict=True):
-        iterator = iter(batches(fold, "train", 8))
+        iterator = iter(batches(fold, fold.training_side, 8))
         for steps in blocks:
             trainer.train(iterator, tf.constant(steps))
     assert [int(trainer.step) for trainer in trainers] == [5, 5]
@@ -109,8 +115,8 @@ def test_a_score_counts_answers_against_digits(random_folder: Path) -> None:
     """All figures of the rule about chance come from here; compared with counting in NumPy."""
     fold = open_fold(random_folder)
     trainer = Trainer(SMALL, 3)
-    score = trainer.score(batches(fold, "validation", 4))
-    ((images, digits),) = list(batches(fold, "validation", 10))
+    score = trainer.score(batches(fold, fold.validation_side, 4))
+    ((images, digits),) = list(batches(fold, fold.validation_side, 10))
     answers = trainer.network.logits(images).numpy().argmax(axis=1)
     assert score.images == 10
     assert score.correct == (answers == digits.numpy()).sum()
