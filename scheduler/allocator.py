@@ -1,5 +1,7 @@
 """Which study gets the free device: a pure function of idle devices and what the studies want."""
 
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -38,7 +40,20 @@ class _Claim:
     in_flight: int
     asked: int  # points on their way, each of which will want a device
     requestable: int
+    progress: float  # share of its trials that have begun, or for which a device is taken
     requested: int = field(default=0)
+
+    @classmethod
+    def of(cls, study: Study, returned: Mapping[str, float]) -> "_Claim":
+        return cls(
+            study,
+            returned,
+            ready=list(study.ready),
+            in_flight=len(study.running),
+            asked=sum(study.outstanding_asks.values()),
+            requestable=study.requestable,
+            progress=sum(1 for trial in study.trials if trial.attempts) / study.spec.evaluations,
+        )
 
     @property
     def has_slot(self) -> bool:
@@ -61,6 +76,7 @@ class _Claim:
         else:
             return False
         self.in_flight += 1
+        self.progress += 1 / self.study.spec.evaluations
         return None if trial is None else StartTrial(self.study.name, trial.id, device)
 
     def _may_run_on(self, trial: Trial, device: str) -> bool:
@@ -87,8 +103,10 @@ def allocate(
     """Share out idle devices.
 
     Each device goes to the study with the fewest trials in flight (running, or about to start in this round), among
-    equals to the oldest. A device that waits for a point on its way counts as taken, so calling this again before the
-    point arrives asks for nothing twice.
+    equals to the oldest. A comparison counts as one study; within it the device goes to the part that has begun the
+    smallest share of its trials: so all methods and runs go forward side by side, none has the quiet night to itself,
+    and the trials of one run are spread as far apart as they can be, whatever its method. A device that waits for a
+    point on its way counts as taken, so calling this again before the point arrives asks for nothing twice.
 
     Args:
         idle: UUIDs of devices that may start a trial, in the order of preference.
@@ -100,22 +118,36 @@ def allocate(
         what to start, and what to ask for, at most one request a study.
     """
     claims = [
-        _Claim(
-            study,
-            returned,
-            list(study.ready),
-            len(study.running),
-            sum(study.outstanding_asks.values()),
-            study.requestable,
-        )
+        _Claim.of(study, returned)
         for study in studies
         if study.state == "running" and study.budget_limit is None and _is_open(study, minute)
     ]
     starts: list[Allocation] = []
     for device in idle:
-        for claim in sorted(claims, key=lambda claim: (claim.in_flight, claim.study.created_at)):
+        for claim in _in_turn(claims):
             taken = claim.take(device)
             if taken is not False:
                 starts += [taken] if isinstance(taken, StartTrial) else []
                 break
     return starts + [RequestTrials(claim.study.name, claim.requested) for claim in claims if claim.requested]
+
+
+def _in_turn(claims: Sequence[_Claim]) -> list[_Claim]:
+    """The claims, whose turn it is first."""
+    in_flight: Counter[str] = Counter()
+    created_at: dict[str, float] = {}
+    for claim in claims:
+        group = _group(claim.study)
+        in_flight[group] += claim.in_flight
+        created_at[group] = min(claim.study.created_at, created_at.get(group, math.inf))
+
+    def turn(claim: _Claim) -> tuple[float, ...]:
+        group = _group(claim.study)
+        return in_flight[group], created_at[group], claim.progress, claim.in_flight, claim.study.created_at
+
+    return sorted(claims, key=turn)
+
+
+def _group(study: Study) -> str:
+    """What counts as one in the sharing: a comparison, or a study that is part of none."""
+    return f"study {study.name}" if study.spec.part is None else f"comparison {study.spec.part.plan.name}"

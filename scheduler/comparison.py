@@ -17,7 +17,7 @@ from typing import Final
 
 from cnnbo.scheduler.space import Configuration, FloatParameter, SearchSpace
 from cnnbo.scheduler.spec import Direction, Part, Plan, Stage, StudySpec, Task, to_objective
-from cnnbo.scheduler.study import Study
+from cnnbo.scheduler.study import Study, StudyState
 from cnnbo.scheduler.trial import Trial, TrialState
 
 FINALISTS: Final = 3
@@ -161,6 +161,19 @@ class Members:
         part = self.studies[0].spec.part if self.studies else None
         return None if part is None else part.plan
 
+    @property
+    def state(self) -> StudyState:
+        """The state of the whole: running until all that is due has ended."""
+        states = [study.state for study in self.studies]
+        if StudyState.CANCELLED in states:
+            return StudyState.CANCELLED if all(state.is_ended for state in states) else StudyState.RUNNING
+        if StudyState.RUNNING in states or due(self):
+            return StudyState.RUNNING
+        if StudyState.PAUSED in states:
+            return StudyState.PAUSED
+        is_failed = all(state is StudyState.FAILED for state in states)
+        return StudyState.FAILED if is_failed else StudyState.FINISHED
+
     def runs(self, method: str) -> tuple[Study, ...]:
         """The runs of a method that are there, by number."""
         return tuple(self.search[key] for key in sorted(self.search) if key[0] == method)
@@ -229,8 +242,14 @@ def confirmed(candidates: Sequence[Finalist], direction: Direction) -> Finalist 
 
 
 def due(members: Members) -> list[StudySpec]:
-    """The studies of a comparison that are to be created now: those whose forerunners have ended."""
-    return [] if members.plan is None or not members.has_ended(Stage.SEARCH) else list(_due(members, members.plan))
+    """The studies of a comparison that are to be created now: those whose forerunners have ended.
+
+    Once a part was cancelled or archived, nothing more is due.
+    """
+    is_given_up = any(study.state is StudyState.CANCELLED or study.is_archived for study in members.studies)
+    if members.plan is None or is_given_up or not members.has_ended(Stage.SEARCH):
+        return []
+    return list(_due(members, members.plan))
 
 
 def _due(members: Members, plan: Plan) -> Iterator[StudySpec]:

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cnnbo.scheduler.allocator import RequestTrials, StartTrial, allocate
+from cnnbo.scheduler.comparison import search_spec
 from cnnbo.scheduler.events import (
     BudgetReached,
     Event,
@@ -20,7 +21,7 @@ from cnnbo.scheduler.events import (
 from cnnbo.scheduler.optimizers.base import Source
 from cnnbo.scheduler.sharing import Hours
 from cnnbo.scheduler.space import FloatParameter, SearchSpace
-from cnnbo.scheduler.spec import StudySpec
+from cnnbo.scheduler.spec import Plan, StudySpec
 from cnnbo.scheduler.study import Study
 from cnnbo.scheduler.trial import Failure
 
@@ -204,3 +205,38 @@ def test_devices_go_where_the_fewest_run(idle: int, first: int, second: int) -> 
     in_flight = [first + asked.get("s1", 0), second + asked.get("s2", 0)]
     gets_nothing = [name not in asked for name in ("s1", "s2")]
     assert abs(in_flight[0] - in_flight[1]) <= 1 or any(gets_nothing) or max(in_flight) == 9
+
+
+def part(number: int, *events: Event, evaluations: int = 8, method: str = "random") -> Study:
+    plan = Plan("c", ("bo", "random"), runs=9, evaluations=evaluations)
+    spec = StudySpec(SPACE, evaluations=evaluations, start=tuple({"x": (k + 1) / 10} for k in range(8)))
+    made = Study(replace(search_spec(spec, plan, method, method, number), start=spec.start), at=float(number))
+    for event in events:
+        made.check(event)
+        made.handle(event)
+    return made
+
+
+def begun(count: int) -> list[Event]:
+    ends = ((TrialStarted(1.0, k, 1, "z"), TrialCompleted(2.0, k, 1, 0.5)) for k in range(1, count + 1))
+    return [event for pair in ends for event in pair]
+
+
+def test_the_parts_of_a_comparison_go_forward_side_by_side() -> None:
+    """None of its methods gets the quiet night; the oldest first would do one run after the other."""
+    ahead, behind = part(1, *begun(2)), part(2, *begun(1))
+    assert allocate(["a"], [ahead, behind]) == [StartTrial(behind.name, 2, "a")]
+
+
+def test_a_part_with_twice_the_trials_goes_forward_twice_as_fast() -> None:
+    """Its second half would be alone on the box otherwise."""
+    short, long = part(1, *begun(2)), part(2, *begun(3), evaluations=16)
+    assert allocate(["a"], [short, long]) == [StartTrial(long.name, 4, "a")]
+
+
+def test_a_comparison_counts_as_one_study() -> None:
+    """Ten runs of somebody's comparison must not leave a tenth of the box to everybody else."""
+    parts = [part(number) for number in range(1, 4)]
+    other = study("other", starts=3, at=9.0)
+    started = [allocation.study for allocation in allocate(["a", "b", "c", "d"], [*parts, other])]
+    assert sorted(started) == sorted([parts[0].name, parts[1].name, "other", "other"])
