@@ -8,13 +8,13 @@ from pathlib import Path
 
 from cnnbo.daemon.command import command_problems, placeholders
 from cnnbo.daemon.document import Document, Faults, check_data, did_you_mean, parse_document, read_text, shown
+from cnnbo.daemon.studyfile.compare import comparison_plan, opening_specs
+from cnnbo.daemon.studyfile.optimizers import read_optimizer
 from cnnbo.daemon.studyfile.space import build_space
 from cnnbo.daemon.studyfile.tables import StudyTable, read_tables
-from cnnbo.daemon.studyfile.words import foreign_value
 from cnnbo.models.registry import find_model
 from cnnbo.models.spec import ModelSpec
 from cnnbo.scheduler.errors import ConfigurationError
-from cnnbo.scheduler.optimizers.registry import canonical_name, optimizer_names
 from cnnbo.scheduler.sharing import Yield
 from cnnbo.scheduler.space import Configuration, Scalar, SearchSpace
 from cnnbo.scheduler.spec import Budget, Direction, Origin, ReportSettings, StudySpec, TrialSettings
@@ -65,6 +65,30 @@ def read_study_data(data: Mapping[str, object], source: str) -> StudySpec:
     return _read(check_data(data, source), None, None)
 
 
+def load_comparison(path: Path, *, cwd: Path, data_override: str | None = None) -> tuple[StudySpec, ...]:
+    """Read a study file with a `[compare]` table.
+
+    Args:
+        path: see `load_study`.
+        cwd: see `load_study`.
+        data_override: see `load_study`.
+
+    Returns:
+        the studies that the comparison begins with, each complete as `load_study` has it.
+
+    Raises:
+        ConfigurationError: see `load_study`; the table is missing, or the file says what a comparison can't have.
+    """
+    document = parse_document(read_text(path), str(path))
+    faults = Faults(document)
+    table = read_tables(document, faults)
+    spec = _build(table, set(document.data), faults, cwd, data_override)
+    plan = comparison_plan(table, faults)
+    faults.raise_any()
+    assert spec is not None  # it is None only where a fault was noted
+    return opening_specs(spec, plan, table.start is not None)
+
+
 def _read(document: Document, cwd: Path | None, data_override: str | None) -> StudySpec:
     faults = Faults(document)
     spec = _build(read_tables(document, faults), set(document.data), faults, cwd, data_override)
@@ -86,7 +110,8 @@ def _build(
     _check_counts(table, len(start), faults)
     _check_command(table, space, faults)
     _check_report(table, model, written, faults)
-    optimizer, data_dir = _optimizer(table, faults), _data_dir(table, model, faults, cwd, data_override)
+    optimizer = read_optimizer(("optimizer",), table.optimizer, faults)
+    data_dir = _data_dir(table, model, faults, cwd, data_override)
     if space is None:
         return None
     return StudySpec(
@@ -130,15 +155,6 @@ def _check_program(table: StudyTable, model: ModelSpec | None, written: set[str]
         faults.add((), f"what to train is missing; add {examples}.")
     if model and table.metric not in (None, model.metric):
         faults.add(("metric",), f'metric: {model.name} reports "{model.metric}"; write that, or leave the line out.')
-
-
-def _optimizer(table: StudyTable, faults: Faults) -> str:
-    if table.optimizer in optimizer_names():
-        return canonical_name(table.optimizer)
-    meant = foreign_value("optimizer", table.optimizer)
-    remedy = f'the nearest here is "{meant}".' if meant else did_you_mean(table.optimizer, optimizer_names())
-    faults.add(("optimizer",), f"optimizer: there is none called {shown(table.optimizer)}; {remedy}")
-    return ""
 
 
 def _start(table: StudyTable, model: ModelSpec | None, space: SearchSpace, faults: Faults) -> tuple[Configuration, ...]:

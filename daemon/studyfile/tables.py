@@ -155,6 +155,16 @@ class DevicesTable(_Table):
     yields: Literal["finish", "stop"] = Field(default="finish", alias="yield")  # a word of Python's own
 
 
+class CompareTable(_Table):
+    """`[compare]`."""
+
+    methods: list[_Text] = Field(default=["bo", "random"], min_length=1, max_length=20)
+    runs: int = Field(default=5, ge=1, le=1000)
+    confirm: int = Field(default=3, ge=0, le=1000)
+    twice: bool = True
+    figure2: bool = False
+
+
 class StudyTable(_Table):
     """The whole file."""
 
@@ -174,6 +184,7 @@ class StudyTable(_Table):
     report: ReportTable = ReportTable()
     budget: BudgetTable = BudgetTable()
     devices: DevicesTable = DevicesTable()
+    compare: CompareTable | None = None
 
 
 _TABLES: Final[Mapping[str, type[_Table]]] = {
@@ -182,6 +193,7 @@ _TABLES: Final[Mapping[str, type[_Table]]] = {
     "report": ReportTable,
     "budget": BudgetTable,
     "devices": DevicesTable,
+    "compare": CompareTable,
 }
 
 _WANTED: Final = {  # pydantic's error types
