@@ -164,11 +164,14 @@ def _offline_status(state: Path) -> dict[str, Any]:
 def _offline_show(state: Path, name: str) -> dict[str, Any]:
     from cnnbo.daemon import messages
     from cnnbo.daemon.journal import read_journal
+    from cnnbo.scheduler.comparison import Members
 
     stored, _ = read_journal(state)
     for known in stored:
         if known.study.name == name:
             return dict(messages.show_object(known.study, _rest(known.study)))
+    if (members := Members.of((known.study for known in stored), name)).studies:
+        return dict(messages.comparison_object(members, time.time()))
     names = ", ".join(known.study.name for known in stored) or "none"
     raise RequestError(f"there is no study {name!r} in {state}; the studies there are: {names}.")
 

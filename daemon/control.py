@@ -37,15 +37,15 @@ _UCRED = struct.Struct("3i")  # pid, uid, gid of SO_PEERCRED
 
 
 class FollowSink:
-    """Hands the news to whoever follows a study through the control socket."""
+    """Hands the news to whoever follows a study, or a comparison, through the control socket."""
 
     def __init__(self) -> None:
         self._followers: dict[asyncio.Queue[Message | None], str] = {}
 
     def publish(self, message: Message) -> None:
         """Put the message into the queue of everybody it concerns."""
-        for queue, study in list(self._followers.items()):
-            if not _concerns(message, study):
+        for queue, beginning in list(self._followers.items()):
+            if not _concerns(message, beginning):
                 continue
             if queue.qsize() < FOLLOWER_BACKLOG:
                 queue.put_nowait(message)
@@ -58,10 +58,13 @@ class FollowSink:
         """Nothing to deliver by itself: followers take their news."""
         await asyncio.Event().wait()
 
-    async def follow(self, study: str) -> AsyncIterator[Message]:
-        """The news about a study from now on."""
+    async def follow(self, name: str, is_comparison: bool = False) -> AsyncIterator[Message]:
+        """The news about a study from now on; or about all studies whose names begin as those of a comparison do.
+
+        Of a comparison more parts are to come, which nobody knows yet.
+        """
         queue: asyncio.Queue[Message | None] = asyncio.Queue()
-        self._followers[queue] = study
+        self._followers[queue] = f"{name}-" if is_comparison else f"{name}/"
         try:
             while (message := await queue.get()) is not None:
                 yield message
@@ -69,10 +72,11 @@ class FollowSink:
             self._followers.pop(queue, None)
 
 
-def _concerns(message: Message, study: str) -> bool:
-    if message.topic == "event":
-        return message.body is not None and message.body.get("study") == study
-    return message.topic == f"study/{study}" or message.topic.startswith((f"study/{study}/", "device/"))
+def _concerns(message: Message, beginning: str) -> bool:
+    """Whether a message is about a device, or a study whose name, with a slash behind it, begins so."""
+    kind, _, rest = message.topic.partition("/")
+    study = (message.body or {}).get("study") if kind == "event" else rest.split("/")[0]
+    return kind == "device" or (kind in ("event", "study") and f"{study}/".startswith(beginning))
 
 
 @asynccontextmanager
@@ -160,7 +164,7 @@ class ControlServer:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
     ) -> None:
-        news = self._follow.follow(request.study)
+        news = self._follow.follow(request.study, self._handler.is_comparison(request.study))
         waiting = asyncio.ensure_future(anext(news))
         hanging_up = asyncio.ensure_future(_hang_up(reader))
         await asyncio.sleep(0)  # the follower is registered before the state is read: no gap between the two

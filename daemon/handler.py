@@ -5,7 +5,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -18,11 +18,13 @@ from cnnbo.daemon.journal import Receipt
 from cnnbo.daemon.shell import Shell
 from cnnbo.models.registry import find_model, missing_model_extra
 from cnnbo.scheduler.codec import decode_value
+from cnnbo.scheduler.comparison import Members, final_form, study_name
 from cnnbo.scheduler.errors import CnnboError, ConfigurationError, RequestError
 from cnnbo.scheduler.events import (
     DeviceDrained,
     DeviceReturned,
     DevicesLimited,
+    Event,
     StudyAmended,
     StudyArchived,
     StudyCancelled,
@@ -34,12 +36,13 @@ from cnnbo.scheduler.events import (
 from cnnbo.scheduler.optimizers.registry import missing_extra
 from cnnbo.scheduler.retrying import budget_refusal
 from cnnbo.scheduler.sense import nonsense_in
-from cnnbo.scheduler.spec import Origin, StudySpec, fixed_differences
+from cnnbo.scheduler.spec import Origin, Part, Plan, Stage, StudySpec, fixed_differences
 from cnnbo.scheduler.study import Study, StudyState
 from cnnbo.scheduler.trial import Failure
 
 if TYPE_CHECKING:
     from cnnbo.daemon.api.objects import (
+        ComparisonObject,
         DeviceObject,
         FactsObject,
         RefusalObject,
@@ -162,9 +165,10 @@ class Handler:
                 return await self._apply(name, StudyArchived(self._now()), receipt)
             case requests.Retry(study=name):
                 return await self._retry(name, request)
+            case requests.Compare(specs=specs):
+                return await self._compare([_decode_spec(spec) for spec in specs], peer)
             case requests.Delete(study=name):
-                await self._shell.delete(name)
-                return {}
+                return await self._delete(name)
             case _:
                 raise RequestError(f"{type(request).__name__.lower()} is not answered here.")
 
@@ -176,7 +180,7 @@ class Handler:
         """
         match request:
             case requests.Submit(study={"name": str(name)}):
-                return {"outcome": _standing(self._shell.study(name)), **self.show(name)}
+                return {"outcome": _standing(self._shell.study(name)), **self._show_study(name)}
             case requests.Drain(device=device) | requests.Return(device=device):
                 return self._device_object(find_device(device, self._shell.devices).uuid)
             case requests.Limit(study=None):
@@ -202,17 +206,44 @@ class Handler:
             "studies": studies,
         }
 
-    def show(self, name: str) -> "ShowObject":
-        """What `show NAME --json` prints."""
+    def show(self, name: str) -> "ShowObject | ComparisonObject":
+        """What `show NAME --json` prints, of a study or a comparison."""
+        if members := self._members(name):
+            return messages.comparison_object(members, self._now())
+        return self._show_study(name)
+
+    def is_comparison(self, name: str) -> bool:
+        """Whether this is the name of a comparison, and of no study."""
+        return self._members(name) is not None
+
+    def _members(self, name: str) -> Members | None:
+        """The comparison of that name; None where there is none. A study of that name goes first."""
+        members = Members.of(self._shell.studies, name)
+        is_comparison = members.studies and all(study.name != name for study in self._shell.studies)
+        return members if is_comparison else None
+
+    def _meant(self, name: str) -> list[str]:
+        """The studies that an order to this name is for: those of a comparison, else the one of that name."""
+        members = self._members(name)
+        return [name] if members is None else [study.name for study in members.studies]
+
+    def _show_study(self, name: str) -> "ShowObject":
         study = self._shell.study(name)
         # A study at rest shows the figures of its last event, which are those of its retained topic.
         return messages.show_object(study, self._now() if study.ended_at is None else study.ended_at)
 
     def _best(self, name: str) -> object:
-        found = self.show(name)["best"]
+        found = self._show_study(name)["best"]
         if found is None:
             raise no_best(name)
         return found
+
+    async def _delete(self, name: str) -> dict[str, object]:
+        if (members := self._members(name)) is not None and not members.state.is_ended:
+            raise RequestError(f"comparison {name} is {members.state}; end it first: cnnbo cancel {name}")
+        for study in self._meant(name):
+            await self._shell.delete(study)
+        return {}
 
     async def _order_device(self, request: Request, device: str, peer: Peer, receipt: Receipt | None) -> "DeviceObject":
         if isinstance(request, requests.Drain):
@@ -229,12 +260,30 @@ class Handler:
         name: str,
         event: StudyAmended | StudyPaused | StudyResumed | StudyCancelled | StudyArchived,
         receipt: Receipt | None,
-    ) -> "ShowObject":
-        self._shell.study(name)
-        await self._shell.submit(name, event, receipt)
+    ) -> "ShowObject | ComparisonObject":
+        for study in (concerned := self._concerned(name, event)):
+            # With the last of several: carried out in part, the order is carried out again as far as it is still due.
+            await self._shell.submit(study, event, receipt if study == concerned[-1] else None)
         return self.show(name)
 
-    async def _limit(self, name: str, count: int | None, receipt: Receipt | None) -> "ShowObject":
+    def _concerned(self, name: str, event: Event) -> list[str]:
+        """The studies that an order is for; of a comparison those in which it can happen.
+
+        Raises:
+            RequestError: it can happen in none.
+        """
+        refusals, concerned = [], []
+        for study in self._meant(name):
+            try:
+                self._shell.study(study).check(event)
+                concerned.append(study)
+            except RequestError as error:
+                refusals.append(error)
+        if not concerned:
+            raise refusals[0]
+        return concerned
+
+    async def _limit(self, name: str, count: int | None, receipt: Receipt | None) -> "ShowObject | ComparisonObject":
         """Let a study use at most so many devices, whatever its file says."""
         if count == 0:
             raise RequestError(f"a study uses one device at least; to start nothing new: cnnbo pause {name}")
@@ -249,55 +298,92 @@ class Handler:
         if limit := self._shell.exceeded_limit(study):
             raise budget_refusal(study, limit)  # it would be found only when the first of them is about to start
         await self._shell.submit(study.name, event)
-        return {"retried": list(event.trials), **self.show(study.name)}
+        return {"retried": list(event.trials), **self._show_study(study.name)}
 
     # -- submit -------------------------------------------------------------------------------------------------------
 
     async def _submit(self, spec: StudySpec, peer: Peer, receipt: Receipt | None) -> dict[str, object]:
         """Begin a study, or go on with the one of that name; `outcome` says which."""
-        if spec.command and not peer.may_run_commands:
-            raise RequestError(
-                f"trials would run as the daemon's user, so commands are taken from that user or root only, not from "
-                f"{peer.name}; run a daemon of your own: cnnbo run with --state DIR."
-            )
-        origin = spec.origin if peer.may_run_commands else _own_origin()
-        spec = replace(spec, origin=replace(origin, owner=peer.name))
+        spec = _of_peer(spec, peer)
         known = {study.name: study for study in self._shell.studies}
         if spec.name in known:
             outcome = await self._go_on(known[spec.name], spec, receipt)
         else:
             outcome = await self._begin(spec, receipt)
-        return {"outcome": outcome, **self.show(spec.name)}
+        return {"outcome": outcome, **self._show_study(spec.name)}
 
     async def _begin(self, spec: StudySpec, receipt: Receipt | None) -> "SubmitOutcome":
-        self._check_means(spec)
+        self._check_means([spec])
         async with self._preparing:
             await prepare_data(spec)
-        initial = max(spec.space.dimension + 1, len(self._shell.devices)) if spec.initial is None else spec.initial
-        spec = replace(spec, initial=initial)
-        await self._shell.submit(spec.name, StudyCreated(self._now(), spec), receipt)
+        await self._create(spec, receipt)
         return "created"
 
-    def _check_means(self, spec: StudySpec) -> None:
+    async def _create(self, spec: StudySpec, receipt: Receipt | None = None) -> None:
+        initial = max(spec.space.dimension + 1, len(self._shell.devices)) if spec.initial is None else spec.initial
+        await self._shell.submit(spec.name, StudyCreated(self._now(), replace(spec, initial=initial)), receipt)
+
+    async def _compare(self, specs: Sequence[StudySpec], peer: Peer) -> dict[str, object]:
+        """Begin a comparison, or go on with the one of that name; `outcome` says which.
+
+        Args:
+            specs: the studies it begins with. What is missing of them is created, also after a crash half-way.
+            peer: who asks.
+        """
+        specs = [_of_peer(spec, peer) for spec in specs]
+        plan = _plan_of(specs)
+        known = {study.name: study for study in self._shell.studies}
+        missing = [spec for spec in specs if spec.name not in known]
+        for spec in specs:
+            if spec.name in known:
+                _check_same(known[spec.name], spec)
+        self._check_names_are_free(plan, specs)
+        if missing:
+            self._check_means(missing)
+            async with self._preparing:
+                await prepare_comparison_data(missing[0])
+            for spec in missing:
+                await self._create(spec)
+        outcome = "created" if len(missing) == len(specs) else await self._resume_comparison(plan.name)
+        members = Members.of(self._shell.studies, plan.name)
+        return {"outcome": outcome, **messages.comparison_object(members, self._now())}
+
+    async def _resume_comparison(self, name: str) -> "SubmitOutcome":
+        members = Members.of(self._shell.studies, name)
+        for study in members.studies:
+            if study.state is StudyState.CANCELLED or study.is_archived:
+                raise RequestError(
+                    f"comparison {name} is {'archived' if study.is_archived else 'cancelled'}; "
+                    f"give it a new name, or free this one: cnnbo delete {name}"
+                )
+        paused = [study.name for study in members.studies if study.state is StudyState.PAUSED]
+        for part in paused:
+            await self._shell.submit(part, StudyResumed(self._now()))
+        return "resumed" if paused else "finished" if members.state.is_ended else "going on"
+
+    def _check_names_are_free(self, plan: Plan, specs: Sequence[StudySpec]) -> None:
+        """Refuse a comparison that would come upon another study's name, now or at a later stage."""
+        names = {spec.name for spec in specs} | {study_name(Part(plan, stage)) for stage in Stage} | {plan.name}
+        for study in self._shell.studies:
+            is_own = study.spec.part is not None and study.spec.part.plan.name == plan.name
+            if study.name in names and not is_own:
+                raise RequestError(
+                    f"comparison {plan.name} needs the name {study.name}, which another study has; give it a new name."
+                )
+
+    def _check_means(self, specs: Sequence[StudySpec]) -> None:
         """Refuse what can't be carried out here, all mistakes at once."""
-        problems = []
-        if sentence := missing_extra(spec.optimizer):
-            problems.append(sentence)
-        if spec.model is not None and (sentence := missing_model_extra(spec.model)):
-            problems.append(sentence)
-        if spec.budget.energy_kwh is not None and not self._shell.is_energy_measured():
+        problems = [sentence for spec in specs if (sentence := missing_extra(spec.optimizer))]
+        models = [spec.model for spec in specs if spec.model is not None]
+        problems += [sentence for model in models if (sentence := missing_model_extra(model))]
+        if any(spec.budget.energy_kwh is not None for spec in specs) and not self._shell.is_energy_measured():
             problems.append(_NOT_MEASURED)
         if problems:
-            raise ConfigurationError(problems)
+            raise ConfigurationError(list(dict.fromkeys(problems)))
 
     async def _go_on(self, study: Study, spec: StudySpec, receipt: Receipt | None) -> "SubmitOutcome":
-        differing = fixed_differences(study.spec, spec)
+        _check_same(study, spec)
         amended = replace(spec, initial=study.spec.initial, origin=study.spec.origin)
-        if differing:
-            raise ConfigurationError(
-                f"study {study.name} exists with another {', '.join(differing)}; "
-                "give the study a new name, or the old value to go on."
-            )
         energy_kwh = spec.budget.energy_kwh
         is_new = energy_kwh is not None and energy_kwh != study.spec.budget.energy_kwh
         if is_new and not self._shell.is_energy_measured():
@@ -311,6 +397,45 @@ class Handler:
         if receipt is not None:
             await self._shell.keep(receipt)  # once more up to here would change nothing
         return _standing(self._shell.study(study.name))
+
+
+def _of_peer(spec: StudySpec, peer: Peer) -> StudySpec:
+    """The study as this user may have it run.
+
+    Raises:
+        RequestError: it has a command, and theirs may not run here.
+    """
+    if spec.command and not peer.may_run_commands:
+        raise RequestError(
+            f"trials would run as the daemon's user, so commands are taken from that user or root only, not from "
+            f"{peer.name}; run a daemon of your own: cnnbo run with --state DIR."
+        )
+    origin = spec.origin if peer.may_run_commands else _own_origin()
+    return replace(spec, origin=replace(origin, owner=peer.name))
+
+
+def _check_same(study: Study, spec: StudySpec) -> None:
+    """Refuse to go on with a study as if it were this one, where it isn't."""
+    if differing := fixed_differences(study.spec, spec):
+        raise ConfigurationError(
+            f"study {study.name} exists with another {', '.join(differing)}; "
+            "give the study a new name, or the old value to go on."
+        )
+
+
+def _plan_of(specs: Sequence[StudySpec]) -> Plan:
+    """The plan of a comparison that begins with these studies.
+
+    Raises:
+        RequestError: they are no comparison's.
+    """
+    parts = [spec.part for spec in specs]
+    first = parts[0]
+    names = [spec.name for spec in specs]
+    is_sound = first is not None and all(part is not None and part.plan == first.plan for part in parts)
+    if not is_sound or first is None or names != [study_name(part) for part in parts if part is not None]:
+        raise RequestError("the studies in the request are no comparison's; is this command line newer?")
+    return first.plan
 
 
 def _standing(study: Study) -> "SubmitOutcome":
@@ -418,3 +543,17 @@ async def prepare_data(spec: StudySpec, deadline_s: float = PREPARE_S) -> None:
             await process.wait()
     if process.returncode:
         raise ConfigurationError(errors.decode(errors="replace").strip().splitlines() or ["the data can't be used."])
+
+
+async def prepare_comparison_data(spec: StudySpec) -> None:
+    """Check and cache the data for all stages of a comparison: a test set that is missing is told before the search.
+
+    Args:
+        spec: any of the studies that the comparison begins with.
+
+    Raises:
+        ConfigurationError: what is wrong with the data.
+    """
+    await prepare_data(spec)
+    if spec.model is not None:
+        await prepare_data(final_form(spec))

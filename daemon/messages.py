@@ -15,6 +15,7 @@ from cnnbo.daemon.devices.base import Device, Sample
 from cnnbo.daemon.executors.base import Progress
 from cnnbo.daemon.sinks.base import Delivery, Message
 from cnnbo.scheduler.budget import JOULES_PER_KWH, SECONDS_PER_HOUR, device_seconds, study_cost, study_energy
+from cnnbo.scheduler.comparison import Members
 from cnnbo.scheduler.fleet import DeviceState
 from cnnbo.scheduler.study import Study, StudyState
 from cnnbo.scheduler.trial import Attempt, Failure, Trial, TrialState
@@ -23,6 +24,7 @@ if TYPE_CHECKING:  # for mypy alone: pydantic, behind them, would cost the daemo
     from cnnbo.daemon.api.objects import (
         AttemptObject,
         BestObject,
+        ComparisonObject,
         DeviceObject,
         EventObject,
         InsightObject,
@@ -159,6 +161,7 @@ def study_object(study: Study, now: float) -> "StudyObject":
         "budget_energy_kwh": spec.budget.energy_kwh,
         "failures": failure_counts(study),
         "insight": insight_object(study),
+        "comparison": None if spec.part is None else spec.part.plan.name,
     }
 
 
@@ -211,6 +214,29 @@ def busy_seconds(study: Study, now: float) -> float:
 def show_object(study: Study, now: float) -> "ShowObject":
     """What `show NAME --json` prints."""
     return {**study_object(study, now), "trials": [trial_object(study, trial, now) for trial in study.trials]}
+
+
+def comparison_object(members: Members, now: float) -> "ComparisonObject":
+    """What `show NAME --json` prints of a comparison; `members` holds one study at least."""
+    plan = members.plan
+    assert plan is not None
+    studies = [study_object(study, now if study.ended_at is None else study.ended_at) for study in members.studies]
+    energies = [study["energy_kwh"] for study in studies if study["energy_kwh"] is not None]
+    costs = [study["cost"] for study in studies if study["cost"] is not None]
+    return {
+        "comparison": plan.name,
+        "state": members.state,
+        "methods": list(plan.methods),
+        "runs": plan.runs,
+        "evaluations": sum(study["evaluations"] for study in studies),
+        "finished": sum(study["finished"] for study in studies),
+        "running": sum(study["running"] for study in studies),
+        "failed": sum(study["failed"] for study in studies),
+        "cancelled": sum(study["cancelled"] for study in studies),
+        "energy_kwh": sum(energies) if energies else None,
+        "cost": sum(costs) if costs else None,
+        "studies": studies,
+    }
 
 
 def device_object(

@@ -132,6 +132,8 @@ class RemoteDaemon:
         _check_name(name, "study")
         box = self._read(f"study/{name}/trial/+")
         studies = {study["name"]: study for study in box.bodies("study", "name")}
+        if parts := [part for part, study in studies.items() if study.get("comparison") == name and part != name]:
+            raise RequestError(f"{name} is a comparison; its studies on {box.node} are: {', '.join(parts)}.")
         if name not in studies:
             known = ", ".join(studies) or "none"
             raise RequestError(

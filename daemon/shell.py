@@ -29,6 +29,7 @@ from cnnbo.daemon.proposer import Proposer
 from cnnbo.daemon.sinks.base import Delivery, Message, Sink
 from cnnbo.scheduler.allocator import RequestTrials, StartTrial, allocate
 from cnnbo.scheduler.budget import exceeded_limit
+from cnnbo.scheduler.comparison import Members, due
 from cnnbo.scheduler.errors import CnnboError, InvalidTransitionError, RequestError, SpaceExhaustedError
 from cnnbo.scheduler.events import (
     AskDropped,
@@ -267,6 +268,8 @@ class Shell:
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             await self._reconcile()
+            for comparison in {study.spec.part.plan.name for study in self.studies if study.spec.part is not None}:
+                await self._go_on_comparing(comparison)  # the daemon may have died between an end and what followed
             self.publish_all()
             for study in self.studies:
                 if study.state is StudyState.RUNNING:
@@ -319,6 +322,17 @@ class Shell:
         self._tell(told)
         for command in commands:
             self._carry_out(after, command)
+        if after.state.is_ended and after.spec.part is not None:
+            await self._go_on_comparing(after.spec.part.plan.name)
+
+    async def _go_on_comparing(self, comparison: str) -> None:
+        """Create the studies that are due in a comparison."""
+        for spec in due(Members.of(self.studies, comparison)):
+            created = StudyCreated(self._now(), spec)
+            try:
+                await self._journalled(lambda created=created: self._create(created, None))  # type: ignore[misc]
+            except RequestError as error:  # its name was taken meanwhile
+                log.error("comparison %s can't go on: %s", comparison, error)
 
     async def _create(self, event: StudyCreated, receipt: Receipt | None) -> None:
         study = Study(event.spec, at=event.at)

@@ -274,6 +274,8 @@ class StudyObject(Told):
     """How many trials failed, by class; only classes that occurred."""
     insight: InsightObject | None
     """What its surrogate believes; null before its first ask, and for `random` and `sobol` always."""
+    comparison: str | None
+    """Name of the comparison that it is a part of; null for a study of its own."""
 
 
 class ShowObject(StudyObject):
@@ -281,6 +283,35 @@ class ShowObject(StudyObject):
 
     trials: list[TrialObject]
     """Its trials by id."""
+
+
+class ComparisonObject(Told):
+    """How a comparison stands: `cnnbo show NAME --json` of its name."""
+
+    comparison: str
+    """Its name, [a-z0-9-]{1,25}."""
+    state: StudyState
+    """`running` until all that is due has ended; `paused` where something of it is and nothing runs."""
+    methods: list[str]
+    """What is compared."""
+    runs: Number
+    """How many independent runs each method has."""
+    evaluations: Number
+    """How many trials the studies that are there have in all; confirmation and final trainings come later."""
+    finished: Count
+    """How many of them are: complete or failed."""
+    running: Count
+    """Trials that run now."""
+    failed: Count
+    """Trials that failed."""
+    cancelled: Count
+    """Trials that were cancelled."""
+    energy_kwh: Amount | None
+    """What the devices used for it, in kWh; null where it isn't measured."""
+    cost: Amount | None
+    """What it has cost so far; null without a price."""
+    studies: list[StudyObject]
+    """Its parts, oldest first; the names say which: run 3 of `bo` is `NAME-bo-3`."""
 
 
 class ProgressObject(Told):
@@ -432,6 +463,13 @@ SubmitOutcome = Literal["created", "resumed", "going on", "finished"]
 
 class SubmittedObject(StudyObject):
     """A study after `submit`."""
+
+    outcome: SubmitOutcome
+    """Whether it was begun, resumed after a pause, was running already, or has ended."""
+
+
+class ComparedObject(ComparisonObject):
+    """A comparison after `compare`."""
 
     outcome: SubmitOutcome
     """Whether it was begun, resumed after a pause, was running already, or has ended."""

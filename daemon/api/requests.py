@@ -53,7 +53,7 @@ class Status(Request):
 
 
 class Show(Request):
-    """A study with all its trials: the object of `cnnbo show NAME --json`."""
+    """A study with all its trials, or a comparison with its studies: the object of `cnnbo show NAME --json`."""
 
     study: StudyName
 
@@ -132,6 +132,16 @@ class SubmitSpec(Request):
     ]
 
 
+class Compare(Request):
+    """Begin a comparison, or go on with the one of that name."""
+
+    specs: Annotated[
+        list[dict[str, Any]],
+        Field(min_length=1, max_length=10_000, description="The studies it begins with, each as in `SubmitSpec`."),
+        MustBe("a list of encoded studies"),
+    ]
+
+
 class Devices(Request):
     """What each device does, or why it does nothing: the list of `cnnbo devices --json`."""
 
@@ -151,7 +161,7 @@ class Delete(Request):
 
 
 class Follow(Request):
-    """The study as `Show` tells it, and then all news of it."""
+    """The study or comparison as `Show` tells it, and then all news of it."""
 
     study: StudyName
 
@@ -175,6 +185,7 @@ MQTT_REQUESTS: Final[Mapping[str, type[Request]]] = {
 SOCKET_REQUESTS: Final[Mapping[str, type[Request]]] = {
     **MQTT_REQUESTS,
     "submit": SubmitSpec,
+    "compare": Compare,
     "devices": Devices,
     "retry": Retry,
     "delete": Delete,
