@@ -1,5 +1,6 @@
 """What `cnnbo run` prints: a line per trial that ended, a heartbeat when nothing does, and a farewell."""
 
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 from cnnbo import __version__
 from cnnbo.cli import output
+from cnnbo.cli.foreground import Show
 from cnnbo.cli.insight import stop_hint
 from cnnbo.scheduler.insight import StudyInsight
 
@@ -30,6 +32,8 @@ class Report:
         shown: the `show` object at the beginning.
         devices: the daemon's devices.
         say: takes one line.
+        data_dir: folder of the study's data; None where it has none.
+        state: state folder of the daemon.
         clock: seconds, monotonic.
     """
 
@@ -38,6 +42,8 @@ class Report:
         shown: Mapping[str, Any],
         devices: list[dict[str, Any]],
         say: Callable[[str], None],
+        data_dir: str | None,
+        state: Path,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._study = dict(shown)
@@ -45,21 +51,24 @@ class Report:
         self._devices = devices
         self._unused: dict[str, str] = {}  # state of each device that gets no trial, by UUID
         self._say = say
+        self._data_dir = data_dir
+        self._state = state
         self._clock = clock
         self._last_line = clock()
         self._best = shown["best_trial"]
         self._is_hinted = False
 
-    @property
-    def study(self) -> dict[str, Any]:
-        """The newest study object."""
-        return self._study
+    async def is_over(self, show: Show) -> bool:
+        """Whether the study has ended, or was paused by crashes, with nothing left running."""
+        study = self._study
+        is_at_rest = study["state"] != "running" and study["running"] == 0
+        return bool(is_at_rest and (study["state"] != "paused" or study["reason"] == "crashes"))
 
-    def hello(self, data_dir: str | None, outcome: str) -> None:
+    def hello(self, outcome: str) -> None:
         """Say what was submitted, and what is known of it already."""
         study = self._study
         kind = {"trieste": "bo (trieste)"}.get(study["optimizer"], study["optimizer"])
-        data = [] if data_dir is None else [Path(data_dir).name]
+        data = [] if self._data_dir is None else [Path(self._data_dir).name]
         parts = [
             f"{study['evaluations']} trials",
             kind,
@@ -142,8 +151,21 @@ class Report:
         again = " (runs again)" if kind in ("interrupted", "device_lost") else ""
         return f"{kind}{why}{again}"
 
-    def goodbye(self) -> None:
-        """Say how the study ended and what to do next."""
+    def goodbye(self, shown: Mapping[str, Any], has_daemon: bool) -> int:
+        """Say how the study ended and what to do next; returns the exit code.
+
+        Args:
+            shown: its `show` object.
+            has_daemon: whether a daemon is there to take the next command.
+        """
+        if shown["state"] == "paused":
+            for line in crash_report(shown, self._state, has_daemon):
+                print(line, file=sys.stderr)
+        else:
+            self._say_result()
+        return 0 if shown["state"] == "finished" else 1
+
+    def _say_result(self) -> None:
         study = self._study
         name = study["name"]
         tally = f"{study['finished']} trials, {study['failed']} failed, {output.spent(study)}"

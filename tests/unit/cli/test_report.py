@@ -25,6 +25,9 @@ class Clock:
         return self.now
 
 
+NOWHERE = Path("/nowhere")
+
+
 def news(kind: str, **changes: object) -> dict[str, Any]:
     body = {
         "event": f"trial_{kind}", "study": "svhn", "trial": 7, "attempt": 1, "device": "GPU-8f6e", "value": None,
@@ -37,7 +40,7 @@ def news(kind: str, **changes: object) -> dict[str, Any]:
 def told(*bodies: dict[str, Any]) -> list[str]:
     """The lines printed for some news, without their times."""
     lines: list[str] = []
-    report = Report(STUDY, DEVICES, lines.append, Clock())
+    report = Report(STUDY, DEVICES, lines.append, None, NOWHERE, Clock())
     for body in bodies:
         report.take("event", body)
     return [line.split(" ", 1)[1] if line[:1].isdigit() else line.strip() for line in lines]
@@ -97,7 +100,7 @@ def test_a_heartbeat_comes_after_quiet_minutes_and_not_before() -> None:
     """A log without lines for an hour makes people kill healthy runs."""
     lines: list[str] = []
     clock = Clock()
-    report = Report(STUDY, DEVICES, lines.append, clock)
+    report = Report(STUDY, DEVICES, lines.append, None, NOWHERE, clock)
     clock.now = QUIET_S - 1
     report.beat()
     assert lines == []
@@ -110,7 +113,7 @@ def test_a_heartbeat_comes_after_quiet_minutes_and_not_before() -> None:
 def test_the_hint_to_stop_is_given_once() -> None:
     """A log that repeats an advice with every trial is not read any more."""
     lines: list[str] = []
-    report = Report(STUDY, DEVICES, lines.append, Clock())
+    report = Report(STUDY, DEVICES, lines.append, None, NOWHERE, Clock())
     told = {"noise_sd": 0.004, "expected_improvement": 0.001, "asks_below_noise": 5}
     for count, is_advised in ((4, False), (5, True), (0, False), (5, True)):
         body = STUDY | {"insight": told | {"asks_below_noise": count, "stop_advised": is_advised}}
@@ -126,5 +129,5 @@ def test_the_farewell_names_the_next_command() -> None:
     for best, expected in ((None, "cnnbo trials svhn --failed"), ({"trial": 7}, "cnnbo best svhn --format flags")):
         lines: list[str] = []
         study = STUDY | {"state": "finished", "best": best, "best_trial": 7, "best_value": 0.9}
-        Report(study, DEVICES, lines.append, Clock()).goodbye()
+        Report(study, DEVICES, lines.append, None, NOWHERE, Clock()).goodbye(study, has_daemon=True)
         assert lines[-1].endswith(expected)
