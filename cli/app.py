@@ -14,6 +14,7 @@ from cnnbo import __version__
 from cnnbo.cli.commands import (
     best,
     broker,
+    compare,
     daemon,
     data,
     devices,
@@ -62,6 +63,7 @@ for command in (
     run.run,
     daemon.daemon,
     submit.submit,
+    compare.compare,
     status.status,
     show.show,
     trials.trials,

@@ -19,8 +19,23 @@ def read_study(path: Path, data: str | None) -> StudySpec:
     """
     from cnnbo.daemon.studyfile import load_study
 
+    return _of_here(load_study(path, cwd=Path.cwd(), data_override=data), path)
+
+
+def read_comparison(path: Path, data: str | None) -> tuple[StudySpec, ...]:
+    """Read and check a study file with a `[compare]` table: the studies that the comparison begins with.
+
+    Raises:
+        ConfigurationError: with every mistake in it.
+    """
+    from cnnbo.daemon.studyfile import load_comparison
+
+    return tuple(_of_here(spec, path) for spec in load_comparison(path, cwd=Path.cwd(), data_override=data))
+
+
+def _of_here(spec: StudySpec, path: Path) -> StudySpec:
+    """The study with where it was submitted: folder, environment, interpreter."""
     cwd = Path.cwd()
-    spec = load_study(path, cwd=cwd, data_override=data)
     # Ours are for this command alone; no trial gets them, and there may be a broker's password among them.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("CNNBO_")}
     origin = Origin(cwd=str(cwd), environment=environment, python=_interpreter(spec, cwd))

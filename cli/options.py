@@ -3,7 +3,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -79,3 +79,18 @@ def state_folder(state: Path | None) -> Path:
     if folder.exists() and not folder.is_dir():
         raise ConfigurationError(f"--state {folder}: this is a file; name the folder of a daemon.")
     return folder
+
+
+def shown_study(daemon: "Daemon", name: str) -> dict[str, Any]:
+    """The `show` object of a study.
+
+    Raises:
+        RequestError: there is no such study; it is a comparison.
+    """
+    from cnnbo.scheduler.errors import RequestError
+
+    shown = daemon.show(name)
+    if "trials" not in shown:
+        first = shown["studies"][0]["name"]
+        raise RequestError(f"{name} is a comparison; name one of its studies, like {first} (cnnbo show {name}).")
+    return shown

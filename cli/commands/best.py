@@ -34,7 +34,7 @@ def best(
     from cnnbo.cli import output
     from cnnbo.scheduler.errors import RequestError
 
-    shown = options.daemon_of(state, broker, node).show(name)
+    shown = options.shown_study(options.daemon_of(state, broker, node), name)
     found = shown["best"]
     if found is None:
         raise RequestError(f"study {name} has no completed trial yet; see its trials: cnnbo trials {name}")

@@ -26,7 +26,7 @@ def logs(
     from cnnbo.scheduler.errors import RequestError
 
     folder = options.state_folder(state)
-    chosen = _choose(client.show(folder, name), trial)
+    chosen = _choose(options.shown_study(client.LocalDaemon(folder), name), trial)
     attempt = len(chosen["attempts"])
     files = log_files(folder, name, chosen["id"], attempt)
     while follow and not files and not _has_ended(folder, name, chosen["id"]):

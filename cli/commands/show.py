@@ -23,12 +23,15 @@ def show(
     node: options.Box = None,
     json: options.Json = False,
 ) -> None:
-    """What a study has found so far, or all about one of its trials."""
+    """What a study or a comparison has found so far, or all about one trial."""
     from cnnbo.cli.output import print_json
     from cnnbo.daemon.client import LocalDaemon
 
     daemon = options.daemon_of(state, broker, node)
     shown = daemon.show(name)
+    if "studies" in shown:
+        _show_comparison(shown, trial, json)
+        return
     if trial is None:
         print_json(shown) if json else _print_study(shown)
         return
@@ -41,6 +44,21 @@ def show(
         _print_log(daemon.state, name, one)
     else:
         print(f"  what it printed is on the box: cnnbo logs {name} {trial}")
+
+
+def _show_comparison(shown: dict[str, Any], trial: int | None, json: bool) -> None:
+    from cnnbo.cli.comparing import show_lines
+    from cnnbo.cli.output import print_json
+    from cnnbo.scheduler.errors import RequestError
+
+    if trial is not None:
+        name = shown["studies"][0]["name"]
+        raise RequestError(f"{shown['comparison']} is a comparison; name one of its studies, like {name} {trial}.")
+    if json:
+        print_json(shown)
+        return
+    for line in show_lines(shown):
+        print(line)
 
 
 def find_trial(shown: dict[str, Any], trial: int) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """`cnnbo status`: devices and studies at a glance."""
 
 from collections import Counter
-from typing import Any
+from typing import Any, Final
 
 from cnnbo.cli import options
 
@@ -69,9 +69,31 @@ def _print_studies(studies: list[dict[str, Any]]) -> None:
             output.duration(study["eta_s"]),
             str(study["owner"]),
         )
-        for study in studies
+        for study in _with_comparisons(studies)
     ]
     output.print_table(header, rows, right=(2, 3, 4, 5, 6, 7))
+
+
+def _with_comparisons(studies: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The studies, with those of a comparison as one: `cnnbo show NAME` lists them."""
+    rows: dict[str, dict[str, Any]] = {}
+    for study in studies:
+        name = study.get("comparison")  # a box of an earlier version knows of none
+        if name is None:
+            rows[f"study {study['name']}"] = study
+            continue
+        row = rows.setdefault(
+            f"comparison {name}", study | {"name": name, "state": "finished", "reason": None} | _NOTHING
+        )
+        for key in ("finished", "evaluations", "running", "failed"):
+            row[key] += study[key]
+        row["state"] = study["state"] if study["state"] in ("running", "paused") else row["state"]
+    return list(rows.values())
+
+
+_NOTHING: Final[dict[str, Any]] = {
+    "finished": 0, "evaluations": 0, "running": 0, "failed": 0, "best_value": None, "best_trial": None, "eta_s": None,
+}  # fmt: skip
 
 
 def _count(number: int, thing: str) -> str:

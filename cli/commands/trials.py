@@ -24,7 +24,7 @@ def trials(
     from cnnbo.cli.output import print_json
     from cnnbo.scheduler.errors import ConfigurationError
 
-    shown = options.daemon_of(state, broker, node).show(name)
+    shown = options.shown_study(options.daemon_of(state, broker, node), name)
     if sort not in _SORTABLE and sort not in shown["space"]:
         columns = ", ".join((*_SORTABLE, *shown["space"]))
         raise ConfigurationError(f"--sort {sort}: there is no such column; the columns are {columns}.")
