@@ -51,6 +51,11 @@ def spent(study: Mapping[str, Any]) -> str:
     return ", ".join(parts)
 
 
+def times(count: int) -> str:
+    """How often something happened, like "1 time"."""
+    return f"{count} time{'' if count == 1 else 's'}"
+
+
 def value(number: float | None) -> str:
     """A metric in at most six significant digits; `-` where there is none."""
     return "-" if number is None else f"{number:.6g}"

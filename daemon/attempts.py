@@ -13,7 +13,17 @@ from cnnbo.daemon.executors.base import Executor, ExitEvidence, Progress
 from cnnbo.daemon.launch import attempt_dir, attempt_key, prepare_launch
 from cnnbo.daemon.lease import lease_path
 from cnnbo.daemon.logfiles import tail
-from cnnbo.daemon.verdict import Completed, Failed, Outcome, explained, harvest, judge, read_evidence, read_result
+from cnnbo.daemon.verdict import (
+    Completed,
+    Failed,
+    Outcome,
+    explained,
+    harvest,
+    has_opened_test_set,
+    judge,
+    read_evidence,
+    read_result,
+)
 from cnnbo.scheduler.events import TrialCompleted, TrialFailed
 from cnnbo.scheduler.study import Study
 from cnnbo.scheduler.trial import Failure, Trial
@@ -176,7 +186,10 @@ class Attempts:
         is_lost = is_lost or suspicion.failure is Failure.DEVICE_LOST
         event = end_event(self._now(), work.trial.id, work.attempt, outcome, evidence, is_lost)
         facts = {**event.evidence, "xids": suspicion.xids} if suspicion.xids else event.evidence
-        return replace(event, evidence=facts, energy_j=self.joules_so_far(work.key)), is_startable
+        directory = attempt_dir(self._pins.state, work.study.name, work.trial.id, work.attempt)
+        is_opened = await asyncio.to_thread(has_opened_test_set, directory)
+        energy_j = self.joules_so_far(work.key)
+        return replace(event, evidence=facts, energy_j=energy_j, opened_test_set=is_opened), is_startable
 
     async def _look_in_time(self) -> None:
         """Look at the devices, unless their driver hangs: then the others, and what is done, must not wait for it."""
@@ -249,10 +262,13 @@ def found(study: Study, trial: Trial, state: Path, now: float) -> TrialCompleted
     outcome = harvest(directory, study.spec.report.pattern is not None)
     evidence = read_evidence(directory) or ExitEvidence()
     is_lost = evidence.stopped_by != "request"  # an orderly stop or a pause may have been cut short
+    event: TrialCompleted | TrialFailed
     if outcome is None:
         message = "The daemon died while it ran."
-        return TrialFailed(ended_at, trial.id, attempt.n, Failure.INTERRUPTED, message, is_lost=is_lost)
-    return end_event(ended_at, trial.id, attempt.n, outcome, evidence, is_lost)
+        event = TrialFailed(ended_at, trial.id, attempt.n, Failure.INTERRUPTED, message, is_lost=is_lost)
+    else:
+        event = end_event(ended_at, trial.id, attempt.n, outcome, evidence, is_lost)
+    return replace(event, opened_test_set=has_opened_test_set(directory))
 
 
 def _last_change(directory: Path, default: float) -> float:

@@ -160,6 +160,7 @@ def study_object(study: Study, now: float) -> "StudyObject":
         "budget_cost": spec.budget.cost,
         "budget_energy_kwh": spec.budget.energy_kwh,
         "failures": failure_counts(study),
+        "test_set_openings": study.test_set_openings,
         "insight": insight_object(study),
         "comparison": None if spec.part is None else spec.part.plan.name,
     }

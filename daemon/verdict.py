@@ -26,6 +26,7 @@ from typing import Any
 from cnnbo.daemon.executors.base import ExitEvidence
 from cnnbo.daemon.logfiles import clean
 from cnnbo.daemon.streams import read_metrics
+from cnnbo.models.report import TEST_SET_MARK
 from cnnbo.scheduler.trial import Failure
 
 logger = logging.getLogger(__name__)
@@ -204,6 +205,14 @@ def read_evidence(directory: Path) -> ExitEvidence | None:
     except ValueError as error:
         logger.warning("%s: not understood (%s); ignored.", directory / "exit.json", error)
         return None
+
+
+def has_opened_test_set(directory: Path) -> bool:
+    """Whether an attempt noted in its folder that it opens the test set."""
+    try:
+        return (directory / TEST_SET_MARK).exists()
+    except OSError:  # its folder was taken from under it; then it has no result to believe either
+        return False
 
 
 def harvest(directory: Path, pattern: bool) -> Outcome | None:

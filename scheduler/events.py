@@ -105,6 +105,7 @@ class TrialCompleted:
         evidence: what was seen, for people.
         resumed: whether the attempt went on from a checkpoint.
         energy_j: what its device used meanwhile, in joules, >= 0; None where it isn't measured.
+        opened_test_set: whether it opened the test set.
     """
 
     at: float
@@ -115,6 +116,7 @@ class TrialCompleted:
     evidence: Mapping[str, object] = field(default_factory=dict)
     resumed: bool = False
     energy_j: float | None = None
+    opened_test_set: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,7 @@ class TrialFailed:
         evidence: what was seen, for people.
         resumed: whether the attempt went on from a checkpoint, as far as it said.
         energy_j: what its device used meanwhile, in joules, >= 0; None where it isn't measured.
+        opened_test_set: whether it opened the test set, however it ended afterwards.
     """
 
     at: float
@@ -138,6 +141,7 @@ class TrialFailed:
     is_lost: bool = True
     resumed: bool = False
     energy_j: float | None = None
+    opened_test_set: bool = False
 
 
 @dataclass(frozen=True, slots=True)

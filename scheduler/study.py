@@ -207,6 +207,11 @@ class Study:
         return sum(1 for _ in self._in_state(TrialState.COMPLETE, TrialState.FAILED))
 
     @property
+    def test_set_openings(self) -> int:
+        """How many of its attempts opened the test set, those that failed or were withdrawn included."""
+        return sum(attempt.opened_test_set for trial in self._trials.values() for attempt in trial.attempts)
+
+    @property
     def incumbent(self) -> Trial | None:
         """The complete trial with the lowest objective, the earliest of equals; None before the first."""
         complete = list(self._in_state(TrialState.COMPLETE))
@@ -488,6 +493,7 @@ class Study:
             is_lost=is_lost,
             resumed=event.resumed,
             energy_j=event.energy_j,
+            opened_test_set=event.opened_test_set,
         )
         return (*trial.attempts[:-1], last)
 

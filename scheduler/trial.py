@@ -60,6 +60,7 @@ class Attempt:
         token: random text that every process of the attempt carries in its environment.
         resumed: whether it went on from a checkpoint, as it said at its end.
         energy_j: what its device used meanwhile, in joules; None while it runs, and where it isn't measured.
+        opened_test_set: whether it opened the test set; known at its end.
     """
 
     n: int
@@ -71,6 +72,7 @@ class Attempt:
     token: str = ""
     resumed: bool = False
     energy_j: float | None = None
+    opened_test_set: bool = False
 
     @property
     def duration_s(self) -> float | None:

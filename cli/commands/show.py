@@ -131,9 +131,20 @@ def _print_model(shown: dict[str, Any]) -> None:
     came = ", ".join(f"{count} {source}" for source, count in sources.items())
     insight = StudyInsight.read(shown.get("insight") or {})
     fitted = words.fitted_to(insight) if insight else _no_surrogate(shown)
-    print(f"model  {shown['optimizer']}, trials from {came or 'nothing yet'}{f'; {fitted}' if fitted else ''}")
+    notes = "".join(f"; {note}" for note in (fitted, _test_set(shown)) if note)
+    print(f"model  {shown['optimizer']}, trials from {came or 'nothing yet'}{notes}")
     if insight is not None:
         _print_beliefs(shown, insight)
+
+
+def _test_set(shown: dict[str, Any]) -> str:
+    """How often the test set was opened; of a script nothing is said unless it says something itself."""
+    from cnnbo.cli import output
+
+    openings = shown.get("test_set_openings")
+    if openings is None or (shown["model"] is None and openings == 0):
+        return ""
+    return f"test set opened {output.times(openings)}"
 
 
 def _no_surrogate(shown: dict[str, Any]) -> str:

@@ -272,6 +272,8 @@ class StudyObject(Told):
     """Its limit of `energy_kwh`; null without one."""
     failures: dict[Failure, Number]
     """How many trials failed, by class; only classes that occurred."""
+    test_set_openings: Count | None
+    """How many attempts opened the test set: built-in models note it, scripts by `report.test_set_opened()`."""
     insight: InsightObject | None
     """What its surrogate believes; null before its first ask, and for `random` and `sobol` always."""
     comparison: str | None

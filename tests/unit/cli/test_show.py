@@ -10,11 +10,21 @@ from typer.testing import CliRunner
 
 from cnnbo.cli.app import app
 from cnnbo.daemon.journal import Journal
-from cnnbo.scheduler.events import AskOptimizer, Event, PointsSuggested, StudyCancelled, StudyCreated, TrialsRequested
+from cnnbo.scheduler.events import (
+    AskOptimizer,
+    Event,
+    PointsSuggested,
+    StudyCancelled,
+    StudyCreated,
+    TrialFailed,
+    TrialsRequested,
+    TrialStarted,
+)
 from cnnbo.scheduler.optimizers.base import Source
 from cnnbo.scheduler.space import FloatParameter, SearchSpace
 from cnnbo.scheduler.spec import StudySpec
 from cnnbo.scheduler.study import Study
+from cnnbo.scheduler.trial import Failure
 
 SPEC = StudySpec(
     SearchSpace(tuple(FloatParameter(name, 0.0, 1.0) for name in ("learning_rate", "momentum", "decay"))),
@@ -39,7 +49,7 @@ Show = Callable[..., list[str]]
 def show(tmp_path: Path) -> Show:
     """Journals a study whose asks were answered with some insights, and prints it."""
 
-    def lines(*said: Mapping[str, object], spec: StudySpec = SPEC, end: Event | None = None) -> list[str]:
+    def lines(*said: Mapping[str, object], spec: StudySpec = SPEC, end: tuple[Event, ...] = ()) -> list[str]:
         asyncio.run(_journal(tmp_path, spec, said, end))
         done = CliRunner().invoke(app, ["show", "svhn", "--state", str(tmp_path)], catch_exceptions=False)
         assert done.exit_code == 0
@@ -48,7 +58,9 @@ def show(tmp_path: Path) -> Show:
     return lines
 
 
-async def _journal(state: Path, spec: StudySpec, said: tuple[Mapping[str, object], ...], end: Event | None) -> None:
+async def _journal(
+    state: Path, spec: StudySpec, said: tuple[Mapping[str, object], ...], end: tuple[Event, ...]
+) -> None:
     journal, study = Journal(state), Study(spec, at=1.0)
     await journal.open()
     key = await journal.create(StudyCreated(1.0, spec), study)
@@ -64,8 +76,8 @@ async def _journal(state: Path, spec: StudySpec, said: tuple[Mapping[str, object
         assert isinstance(command, AskOptimizer)
         point = ((k + 1) / 100, 0.5, 0.5)
         await feed(PointsSuggested(2.0, command.ask, (point,), Source.SURROGATE, insight=insight))
-    if end is not None:
-        await feed(end)
+    for event in end:
+        await feed(event)
     await journal.close()
 
 
@@ -96,7 +108,7 @@ def test_stopping_is_advised_with_a_command_that_can_be_taken_back(show: Show) -
 
 def test_an_ended_study_is_not_advised(show: Show) -> None:
     """What it believed stays readable; there is no next trial and nothing to stop."""
-    lines = show(*[SAID] * 5, end=StudyCancelled(3.0))
+    lines = show(*[SAID] * 5, end=(StudyCancelled(3.0),))
     assert "       at the last proposal: expected gain 0.0021 (noise 0.004)" in lines
     assert not [line for line in lines if "hint" in line or "next trial" in line]
 
@@ -104,14 +116,29 @@ def test_an_ended_study_is_not_advised(show: Show) -> None:
 @pytest.mark.parametrize(
     ("optimizer", "end", "last"),
     [
-        ("random", None, "model  random, trials from 1 start"),
-        ("trieste", None, "model  trieste, trials from 1 start; no surrogate yet"),
-        ("trieste", StudyCancelled(3.0), "model  trieste, trials from 1 start; no surrogate was fitted"),
+        ("random", (), "model  random, trials from 1 start"),
+        ("trieste", (), "model  trieste, trials from 1 start; no surrogate yet"),
+        ("trieste", (StudyCancelled(3.0),), "model  trieste, trials from 1 start; no surrogate was fitted"),
     ],
 )
-def test_without_a_surrogate_nothing_is_believed(optimizer: str, end: Event | None, last: str, show: Show) -> None:
+def test_without_a_surrogate_nothing_is_believed(optimizer: str, end: tuple[Event, ...], last: str, show: Show) -> None:
     """Random search believes nothing; where a surrogate is to come, one phrase says that it hasn't."""
     assert show(spec=replace(SPEC, optimizer=optimizer), end=end)[-1] == last
+
+
+def test_the_model_line_says_how_often_the_test_set_was_opened(show: Show) -> None:
+    """What a reader of the values wants to know first; of a script nobody knows, unless it told."""
+    built_in = replace(SPEC, command=(), model="svhn-cnn", optimizer="random", evaluations=1)
+    assert show(spec=built_in)[-1] == "model  random, trials from 1 start; test set opened 0 times"
+
+
+@pytest.mark.parametrize(("opened", "says"), [(False, ""), (True, "; test set opened 1 time")])
+def test_a_script_that_opens_the_test_set_is_told_of(show: Show, opened: bool, says: str) -> None:
+    """Silence about all others: a zero would be a claim."""
+    started = TrialStarted(2.0, 1, 1, "cpu-0")
+    failed = TrialFailed(3.0, 1, 1, Failure.CRASHED, opened_test_set=opened)
+    spec = replace(SPEC, optimizer="random", evaluations=1)
+    assert show(spec=spec, end=(started, failed))[-1] == f"model  random, trials from 1 start{says}"
 
 
 def test_a_terminal_without_unicode_can_read_it(show: Show, tmp_path: Path) -> None:

@@ -11,7 +11,9 @@ from cnnbo.models import report
 
 def test_a_script_learns_its_trial(told: Desk) -> None:
     """Everything of the contract's file arrives, typed."""
-    told.write_trial(epochs=3, batch_size=50, data_dir="/data", checkpoint_dir="/keep", stop_at_chance=False)
+    told.write_trial(
+        epochs=3, batch_size=50, data_dir="/data", checkpoint_dir="/keep", stop_at_chance=False, images=9, task="trace"
+    )
     context = report.trial()
     assert context == report.TrialContext(
         study="digits",
@@ -24,6 +26,8 @@ def test_a_script_learns_its_trial(told: Desk) -> None:
         data_dir=Path("/data"),
         checkpoint_dir=Path("/keep"),
         stop_at_chance=False,
+        images=9,
+        task="trace",
     )
 
 
@@ -32,6 +36,7 @@ def test_keys_of_another_version_are_no_problem(told: Desk) -> None:
     told.write_trial(a_key_of_tomorrow=1, data_dir=None)
     context = report.trial()
     assert (context.stop_at_chance, context.data_dir, context.epochs) == (True, None, None)
+    assert (context.images, context.task) == (None, "tune")
 
 
 def test_progress_is_one_json_object_a_line(told: Desk) -> None:
@@ -103,11 +108,19 @@ def test_an_attempt_that_goes_on_says_so_in_its_result(desk: Desk) -> None:
         assert "resumed" not in left[0]
 
 
+def test_opening_the_test_set_is_noted_at_once(told: Desk) -> None:
+    """A kill in the next moment must not hide it, so it is there before the call returns; twice is no error."""
+    report.test_set_opened()
+    report.test_set_opened()
+    assert {path.name for path in told.folder.iterdir()} == {"checkpoints", report.TEST_SET_MARK}
+
+
 def test_alone_a_script_runs_and_reports_to_nobody(tmp_path: Path) -> None:
     """The same script runs without cnnbo; only asking for a trial says that there is none."""
     code = (
         "from cnnbo.models import report\n"
-        "report.resumed(); report.progress(step=1, loss=2.0); report.result(1.0); report.failure('diverged', 'x')\n"
+        "report.resumed(); report.progress(step=1, loss=2.0); report.test_set_opened(); report.result(1.0)\n"
+        "report.failure('diverged', 'x')\n"
         "try: report.trial()\n"
         "except RuntimeError as error: print(error)\n"
     )

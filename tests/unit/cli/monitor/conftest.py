@@ -139,6 +139,7 @@ def study(name: str) -> Body:
         "budget_wall_clock_s": 28_800.0,
         "budget_cost": 100.0,
         "budget_energy_kwh": None,
+        "test_set_openings": 0,
         "spent_wall_clock_s": 2040.0,
         "space": list(configuration(0)),
         "started": rfc3339(NOW - 2060),
