@@ -94,9 +94,8 @@ class Foreground:
                 f"--devices: a daemon works in {self._settings.state} already and has devices of its own; "
                 "leave the flag out to use them, or start elsewhere with --state DIR."
             )
-        self._say(
-            f"a daemon works in {self._settings.state} already: {self._errand.name} is handed to it and followed from here."
-        )
+        where = f"a daemon works in {self._settings.state} already"
+        self._say(f"{where}: {self._errand.name} is handed to it and followed from here.")
         return await self._follow(connection, None)
 
     async def _as_daemon(self) -> int:
