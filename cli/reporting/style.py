@@ -5,6 +5,7 @@ with the light colour to fall back on: so one file follows the page's theme and 
 """
 
 import io
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from cnnbo.cli.reporting.parts import Drawing
 
@@ -27,6 +28,11 @@ WIDTH: Final = 540.0
 
 TEXT: Final = 13.0
 SMALL: Final = 12.0
+
+_MANY_DECADES: Final = 1000.0
+_LEAST_SPAN: Final = 1e-5
+_LARGEST: Final = 1e6
+"""Between these, numbers are written without an exponent."""
 
 _POINTS_PER_INCH: Final = 72.0
 _PNG_DOTS_PER_INCH: Final = 200.0
@@ -166,6 +172,10 @@ _HEAD: Final = re.compile(r"^.*?<svg [^>]*?viewBox=\"([^\"]*)\"[^>]*>", re.DOTAL
 _OWN_STYLE: Final = re.compile(r"\s*<metadata>.*?</metadata>|\s*<defs>\s*<style.*?</style>\s*</defs>", re.DOTALL)
 _ID: Final = re.compile(r' id="([^"]*)"')
 _REFERENCE: Final = re.compile(r'url\(#([^)]*)\)|href="#([^"]*)"')
+_NUMBERS: Final = re.compile(r' (?:d|x|y|transform)="[^"]*"')
+_DIGITS: Final = re.compile(r"(\.\d\d)\d+")
+_MARKS: Final = re.compile(r'(?:<use [^>]*? style="[^"]*"/>\s*){2,}')
+_MARK_STYLE: Final = re.compile(r' style="[^"]*"')
 _FONT: Final = re.compile(r"'DejaVu Sans'[^;\"]*")
 
 
@@ -180,10 +190,18 @@ def _element(document: str, key: str, alt: str) -> str:
     referred = {name for found in _REFERENCE.findall(body) for name in found}
     body = _ID.sub(lambda match: f' id="{key}-{match[1]}"' if match[1] in referred else "", body)
     body = _REFERENCE.sub(lambda match: match[0].replace("#", f"#{key}-"), body)
+    body = _NUMBERS.sub(lambda match: _DIGITS.sub(r"\1", match[0]), body)  # a hundredth of a pixel is enough
+    body = _MARKS.sub(lambda match: _with_one_style(match[0]), body)
     body = _FONT.sub("system-ui, sans-serif", body)
     for colour in COLOURS:
         body = body.replace(f": {colour.light}", f": var(--{colour.name}, {colour.light})")
     return body.strip()
+
+
+def _with_one_style(marks: str) -> str:
+    """Marks of equal looks, which a group has once for all of them."""
+    looks = set(_MARK_STYLE.findall(marks))
+    return f"<g{looks.pop()}>{_MARK_STYLE.sub('', marks)}</g>" if len(looks) == 1 else marks
 
 
 def _quoted(text: str) -> str:
@@ -213,7 +231,7 @@ def name_values(axes: Axes, name: str) -> None:
 
 def whole_numbers(axes: Axes) -> None:
     """Let the horizontal axis have whole numbers only."""
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=9, steps=[1, 2, 5, 10], integer=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,22 +249,22 @@ class End:
     colour: Colour
 
 
-def label_ends(axes: Axes, ends: Iterable[End]) -> None:
+def label_ends(axes: Axes, ends: Iterable[End], height: float) -> None:
     """Write lines' names to the right of the axes at the height of their ends, moved apart where two would touch.
 
-    The axis must have its final limits and the figure its height; the axes take up most of it.
+    Args:
+        axes: have their final limits.
+        ends: of their lines.
+        height: of the axes with the text below and above them, in units of the figure, whose layout comes later.
     """
     ordered = sorted(ends, key=lambda end: end.y)
     low, high = axes.get_ylim()
-    # The layout comes later: the axes are taken to be as high as the figure without the text below and above.
-    figure_height = axes.get_figure(root=True)
-    assert figure_height is not None
-    room = figure_height.get_size_inches()[1] * _POINTS_PER_INCH - 75.0
-    heights = spread([(end.y - low) / (high - low) for end in ordered], 1.25 * SMALL / room)
-    for end, height in zip(ordered, heights, strict=True):
+    gap = 1.25 * SMALL / (height - 60.0)
+    heights = spread([(end.y - low) / (high - low) for end in ordered], gap)
+    for end, at in zip(ordered, heights, strict=True):
         axes.annotate(
             end.text,
-            (1.0, height),
+            (1.0, at),
             xycoords="axes fraction",
             xytext=(6, 0),
             textcoords="offset points",
@@ -273,8 +291,25 @@ def spread(ascending: Sequence[float], gap: float) -> list[float]:
 
 
 def fit(axes: Axes, values: Iterable[float], margin: float = 0.06) -> None:
-    """Give the vertical axis just the room that some values take, all finite; where all are equal, some around them."""
+    """Give the vertical axis just the room that some values take, all finite, and numbers that tell its ticks apart.
+
+    Where positive values span three decades or more the axis is logarithmic.
+    """
     known = np.fromiter(values, dtype=np.float64)
     low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
+    if low > 0 and high / low > _MANY_DECADES:
+        ratio = (high / low) ** margin
+        axes.set_yscale("log")
+        axes.set_ylim(low / ratio, high * ratio)
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        return
     span = high - low or abs(high) * 0.1 or 1.0
     axes.set_ylim(low - margin * span, high + margin * span)
+    if span >= _LEAST_SPAN and max(abs(low), abs(high)) < _LARGEST:
+        axes.ticklabel_format(axis="y", style="plain", useOffset=False)
+        return
+    digits = 2 + max(0, math.ceil(math.log10(max(abs(low), abs(high), span) / span)))
+    axes.yaxis.set_major_formatter(
+        FuncFormatter(lambda value, _: f"{0.0 if abs(value) < span / 1e6 else value:.{digits}g}")
+    )

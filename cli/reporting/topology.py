@@ -83,7 +83,7 @@ def parameters(configuration: Configuration) -> int:
 
     >>> from cnnbo.models.registry import SVHN_CNN
     >>> parameters(SVHN_CNN.defaults)
-    4257610
+    4257674
     """
     w1, d1, w2, d2 = (
         int(configuration[name]) for name in ("filter1_width", "filter1_depth", "filter2_width", "filter2_depth")
