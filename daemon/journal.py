@@ -9,10 +9,11 @@ import json
 import logging
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -291,6 +292,86 @@ def read_journal(state: Path) -> tuple[list[StoredStudy], list[dict[str, object]
         return _read_studies(connection), devices
 
 
+def read_events(state: Path, key: int) -> list[Event]:
+    """Read the events of one study, oldest first, without a daemon; changes nothing.
+
+    Args:
+        state: the state folder.
+        key: of the study, as `read_journal` gives it.
+
+    Raises:
+        ConfigurationError: see `read_journal`.
+    """
+    with _reading(state / JOURNAL_NAME) as connection:
+        rows = connection.execute("SELECT seq, at, type, body FROM event WHERE study = ? ORDER BY seq", (key,))
+        return [_read_event(*row) for row in rows]
+
+
+def read_timeline(state: Path) -> list[tuple[Activity, float | None]]:
+    """Read what the devices were up to without a daemon; changes nothing.
+
+    Returns:
+        each activity with when it ended, in seconds since the epoch; None = it didn't, so far. Those of a device in
+        their order. A journal from before there was a timeline has none.
+
+    Raises:
+        ConfigurationError: see `read_journal`.
+    """
+    path = state / JOURNAL_NAME
+    if not path.exists():
+        return []
+    with _reading(path) as connection:
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'timeline'").fetchone():
+            return []
+        rows = connection.execute("SELECT begun, device, activity, reason, study, trial, ended FROM timeline")
+        return [(Activity(_seconds(begun), *rest), ended and _seconds(ended)) for begun, *rest, ended in rows]
+
+
+def _seconds(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+    with _readable(path), closing(_connect(path, read_only=True)) as connection, _snapshot(connection):
+        _check_format(connection, path)
+        yield connection
+
+
+def write_journal(
+    path: Path,
+    courses: Iterable[Sequence[Event]],
+    devices: Sequence[Mapping[str, object]] = (),
+    activities: Sequence[Activity] = (),
+) -> None:
+    """Write a whole journal at once, as one file that can travel: of studies that nobody goes on with here.
+
+    Args:
+        path: where to, in a folder that exists; nothing is there yet.
+        courses: each study's events, oldest first, at least one.
+        devices: as last seen.
+        activities: of the devices' timeline, in the order in which they began.
+
+    Raises:
+        CnnboError, ValueError: a course is none that a study can have.
+        sqlite3.Error: the file can't be written.
+    """
+    with closing(_connect(path)) as connection:
+        version = f"INSERT INTO meta VALUES ('format', '{FORMAT_VERSION}');"
+        connection.executescript(f"BEGIN; {_SCHEMA} {version} {_DEVICE_SCHEMA} {OUTBOX_SCHEMA}")
+        newest = 0.0
+        for course in courses:
+            study = Study.replay(course)
+            key = _insert_study(connection, study)
+            for event in course:
+                _insert_event(connection, key, event)
+            _insert_trials(connection, key, study.trials)
+            newest = max(newest, course[-1].at)
+        _insert_devices(connection, devices, newest)
+        _insert_activities(connection, activities)
+        connection.execute("COMMIT")
+
+
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
     """Say in one sentence what is wrong with a file that was damaged or is no journal."""
@@ -398,7 +479,9 @@ class Journal:
         def insert() -> int:
             self._insert_receipt(receipt)
             self._outbox.add(self._db, news)
-            return self._insert_study(event, study)
+            key = _insert_study(self._db, study)
+            self._insert_event(key, event, study, study.trials)
+            return key
 
         return await self._in_thread(self._write, insert)
 
@@ -462,8 +545,7 @@ class Journal:
 
         def replace_all() -> None:
             self._db.execute("DELETE FROM device")
-            rows = [(device["uuid"], rfc3339(at), json.dumps(device)) for device in devices]
-            self._db.executemany("INSERT INTO device VALUES (?, ?, ?)", rows)
+            _insert_devices(self._db, devices, at)
 
         await self._in_thread(self._write, replace_all)
 
@@ -506,14 +588,7 @@ class Journal:
         Raises:
             JournalFullError: no space is left, even with the reserve freed.
         """
-        rows = [(a.device, rfc3339(a.at), a.activity, a.reason, a.study, a.trial) for a in activities]
-
-        def insert() -> None:
-            self._db.executemany(
-                "INSERT INTO activity (device, at, activity, reason, study, trial) VALUES (?, ?, ?, ?, ?, ?)", rows
-            )
-
-        await self._in_thread(self._write, insert)
+        await self._in_thread(self._write, lambda: _insert_activities(self._db, activities))
 
     async def waiting_events(self, limit: int) -> list[StoredEvent]:
         """See `EventStore`."""
@@ -621,15 +696,6 @@ class Journal:
             self._reserve.unlink(missing_ok=True)
             self.is_full = True
 
-    def _insert_study(self, event: Event, study: Study) -> int:
-        columns = _study_columns(study)
-        names = ", ".join(columns)
-        marks = ", ".join("?" for _ in columns)
-        cursor = self._db.execute(f"INSERT INTO study ({names}) VALUES ({marks})", tuple(columns.values()))
-        assert cursor.lastrowid is not None
-        self._insert_event(cursor.lastrowid, event, study, study.trials)
-        return cursor.lastrowid
-
     def _insert_receipt(self, receipt: Receipt | None) -> None:
         if receipt is None:
             return
@@ -638,25 +704,53 @@ class Journal:
         self._db.execute("DELETE FROM receipt WHERE seq <= ?", ((newest or 0) - RECEIPTS_KEPT,))
 
     def _insert_event(self, key: int, event: Event, study: Study, changed: Sequence[Trial]) -> None:
-        self._db.execute(
-            "INSERT INTO event (study, at, type, format, body) VALUES (?, ?, ?, ?, ?)",
-            (key, rfc3339(event.at), type(event).__name__, FORMAT_VERSION, json.dumps(encode_event(event))),
-        )
+        _insert_event(self._db, key, event)
         columns = _study_columns(study)
         sets = ", ".join(f"{name} = ?" for name in columns)
         self._db.execute(f"UPDATE study SET {sets} WHERE id = ?", (*columns.values(), key))
-        self._db.executemany(
-            "INSERT OR REPLACE INTO trial VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            [_trial_row(key, trial) for trial in changed],
-        )
-        self._db.executemany(
-            "INSERT OR REPLACE INTO attempt VALUES (?, ?, ?, ?, ?, ?, ?)",
-            [
-                (key, trial.id, a.n, a.device, rfc3339(a.started), rfc3339(a.ended), a.outcome)
-                for trial in changed
-                for a in trial.attempts
-            ],
-        )
+        _insert_trials(self._db, key, changed)
+
+
+def _insert_study(connection: sqlite3.Connection, study: Study) -> int:
+    columns = _study_columns(study)
+    names = ", ".join(columns)
+    marks = ", ".join("?" for _ in columns)
+    cursor = connection.execute(f"INSERT INTO study ({names}) VALUES ({marks})", tuple(columns.values()))
+    assert cursor.lastrowid is not None
+    return cursor.lastrowid
+
+
+def _insert_event(connection: sqlite3.Connection, key: int, event: Event) -> None:
+    connection.execute(
+        "INSERT INTO event (study, at, type, format, body) VALUES (?, ?, ?, ?, ?)",
+        (key, rfc3339(event.at), type(event).__name__, FORMAT_VERSION, json.dumps(encode_event(event))),
+    )
+
+
+def _insert_trials(connection: sqlite3.Connection, key: int, trials: Sequence[Trial]) -> None:
+    connection.executemany(
+        "INSERT OR REPLACE INTO trial VALUES (?, ?, ?, ?, ?, ?, ?, ?)", [_trial_row(key, trial) for trial in trials]
+    )
+    connection.executemany(
+        "INSERT OR REPLACE INTO attempt VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [
+            (key, trial.id, a.n, a.device, rfc3339(a.started), rfc3339(a.ended), a.outcome)
+            for trial in trials
+            for a in trial.attempts
+        ],
+    )
+
+
+def _insert_devices(connection: sqlite3.Connection, devices: Sequence[Mapping[str, object]], at: float) -> None:
+    rows = [(device["uuid"], rfc3339(at), json.dumps(device)) for device in devices]
+    connection.executemany("INSERT INTO device VALUES (?, ?, ?)", rows)
+
+
+def _insert_activities(connection: sqlite3.Connection, activities: Sequence[Activity]) -> None:
+    rows = [(a.device, rfc3339(a.at), a.activity, a.reason, a.study, a.trial) for a in activities]
+    connection.executemany(
+        "INSERT INTO activity (device, at, activity, reason, study, trial) VALUES (?, ?, ?, ?, ?, ?)", rows
+    )
 
 
 def _study_columns(study: Study) -> dict[str, object]:
