@@ -1,26 +1,40 @@
 """State folders for tests of what reads them, made from played studies."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tests.comparisons import BEGIN, DEVICES, Played
 
 from cnnbo.daemon.board import Activity
 from cnnbo.daemon.journal import JOURNAL_NAME, write_journal
+from cnnbo.scheduler.events import Event, StudyCreated
 from cnnbo.scheduler.study import Study
 
 
-def write_state(state: Path, played: Iterable[Played]) -> Path:
-    """A state folder with these studies, the devices they ran on, and their timeline; its path."""
+def write_state(state: Path, played: Iterable[Played], data_dir: Path | None = None) -> Path:
+    """A state folder with these studies, the devices they ran on, and their timeline; its path.
+
+    Studies that have a data folder get the one that is given.
+    """
     state.mkdir(parents=True, exist_ok=True)
     played = list(played)
+    courses = [
+        each.events if data_dir is None else [_moved(event, data_dir) for event in each.events] for each in played
+    ]
     devices = [
         {"uuid": uuid, "index": index, "name": "A Processor", "state": "busy", "reason": None, "study": "small-bo-1"}
         for index, uuid in enumerate(DEVICES)
     ]
     activities = _activities([each.study for each in played])
-    write_journal(state / JOURNAL_NAME, [each.events for each in played], devices, activities)
+    write_journal(state / JOURNAL_NAME, courses, devices, activities)
     return state
+
+
+def _moved(event: Event, data_dir: Path | None) -> Event:
+    if isinstance(event, StudyCreated) and event.spec.data_dir is not None and data_dir is not None:
+        return replace(event, spec=replace(event.spec, data_dir=str(data_dir)))
+    return event
 
 
 def _activities(studies: Sequence[Study]) -> list[Activity]:

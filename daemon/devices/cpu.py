@@ -46,7 +46,7 @@ class CpuBackend:
 
     def discover(self) -> Sequence[Device]:
         """All slots, the same at every call."""
-        name = _processor_name(self._proc)
+        name = processor_name(self._proc)
         shares = share_cores(self._cores, self._slots)
         self._devices = tuple(_slot(index, name, cores) for index, cores in enumerate(shares))
         self._ticks = _read_ticks(self._proc)
@@ -106,7 +106,8 @@ def _read_lines(path: Path) -> list[str]:
         return []
 
 
-def _processor_name(proc: Path) -> str:
+def processor_name(proc: Path = Path("/proc")) -> str:
+    """What the processor calls itself, or its kind where the kernel doesn't say."""
     for line in _read_lines(proc / "cpuinfo"):
         key, _, value = line.partition(":")
         if key.strip() == "model name":

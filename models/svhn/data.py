@@ -132,9 +132,13 @@ def _writable(places: Sequence[Path]) -> Path:
 
 
 def _fold(path: Path) -> Fold:
-    count = path.stat().st_size // RECORD_BYTES
+    return Fold(path, *side_sizes(path.stat().st_size // RECORD_BYTES))
+
+
+def side_sizes(count: int) -> tuple[int, int]:
+    """How many of so many tuning images are on the training side of the fold, and how many on the validation side."""
     validation = count // 5
-    return Fold(path, count - validation, validation)
+    return count - validation, validation
 
 
 @contextlib.contextmanager
