@@ -161,6 +161,7 @@ def show_lines(shown: Mapping[str, Any]) -> list[str]:
         *([f"spent  {spent}"] if spent else []),
         *(_part_line(name, study) for study in shown["studies"]),
         *method_lines(shown),
+        *_openings_line(shown),
         f"next   cnnbo report {name} -o DIR",
     ]
 
@@ -170,6 +171,12 @@ def _part_line(name: str, study: Mapping[str, Any]) -> str:
     part = str(study["name"]).removeprefix(f"{name}-")
     failed = f", {study['failed']} failed" if study["failed"] else ""
     return f"  {part:<16} {study['state']:<9} {study['finished']:>4} of {study['evaluations']}{failed}{best}"
+
+
+def _openings_line(shown: Mapping[str, Any]) -> list[str]:
+    if shown["studies"][0]["model"] is None:
+        return []  # what a command opens, nobody knows
+    return [f"test set opened {output.times(shown['test_set_openings'])}"]
 
 
 def method_lines(shown: Mapping[str, Any]) -> list[str]:

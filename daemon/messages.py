@@ -236,6 +236,7 @@ def comparison_object(members: Members, now: float) -> "ComparisonObject":
         "cancelled": sum(study["cancelled"] for study in studies),
         "energy_kwh": sum(energies) if energies else None,
         "cost": sum(costs) if costs else None,
+        "test_set_openings": sum(study.test_set_openings for study in members.studies),
         "studies": studies,
     }
 

@@ -105,7 +105,7 @@ def play(studies: Sequence[Played], training: Training, begin: float = BEGIN) ->
         if not running:
             return now
         now, _, device, played, trial, outcome = heapq.heappop(running)
-        played.take(_end(now, trial, outcome))
+        played.take(_end(now, played.study.spec, trial, outcome))
         free.append(device)
         now += 0.25  # what it takes until the next one starts
 
@@ -116,14 +116,22 @@ def _next(studies: Sequence[Played]) -> Played | None:
     return min(able, key=lambda played: len(played.study.trials) - len(played.study.ready), default=None)
 
 
-def _end(at: float, trial: Trial, outcome: Outcome) -> Event:
+def _end(at: float, spec: StudySpec, trial: Trial, outcome: Outcome) -> Event:
     attempt = len(trial.attempts) + 1
     if outcome.value is None:
         message = f"It is {outcome.failure}."
         return TrialFailed(
             at, trial.id, attempt, outcome.failure, message, metrics=outcome.metrics, energy_j=outcome.energy_j
         )
-    return TrialCompleted(at, trial.id, attempt, outcome.value, outcome.metrics, energy_j=outcome.energy_j)
+    return TrialCompleted(
+        at,
+        trial.id,
+        attempt,
+        outcome.value,
+        outcome.metrics,
+        energy_j=outcome.energy_j,
+        opened_test_set=spec.trial.task is Task.FINAL,
+    )
 
 
 def train(spec: StudySpec, trial: Trial) -> Outcome:

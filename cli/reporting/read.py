@@ -11,9 +11,9 @@ from cnnbo.cli.reporting.facts import Facts, gather_facts, read_facts
 from cnnbo.daemon.journal import JOURNAL_NAME, StoredStudy, read_journal, read_timeline
 from cnnbo.scheduler.comparison import Members
 from cnnbo.scheduler.errors import ConfigurationError, RequestError
-from cnnbo.scheduler.spec import StudySpec, Task
+from cnnbo.scheduler.spec import StudySpec
 from cnnbo.scheduler.study import Study
-from cnnbo.scheduler.trial import COMPLETE, Attempt
+from cnnbo.scheduler.trial import Attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Record:
     @property
     def test_set_openings(self) -> int:
         """How often a training opened the test set."""
-        return sum(_openings(study) for study in self.studies)
+        return sum(study.test_set_openings for study in self.studies)
 
 
 def read_record(state: Path, name: str, n_devices: Sequence[int], now: float) -> Record:
@@ -97,12 +97,6 @@ def read_record(state: Path, name: str, n_devices: Sequence[int], now: float) ->
         n_devices=tuple(n_devices),
     )
     return Record(name, state, chosen, members if members.studies else None, context, facts, bundled is not None)
-
-
-def _openings(study: Study) -> int:
-    """A training on all tuning data opens the test set once, at its end."""
-    is_final = study.spec.trial.task is Task.FINAL
-    return sum(attempt.outcome == COMPLETE for attempt in _attempts([study])) if is_final else 0
 
 
 def _check_readable(state: Path) -> None:

@@ -312,6 +312,8 @@ class ComparisonObject(Told):
     """What the devices used for it, in kWh; null where it isn't measured."""
     cost: Amount | None
     """What it has cost so far; null without a price."""
+    test_set_openings: Count
+    """How often one of its attempts opened the test set."""
     studies: list[StudyObject]
     """Its parts, oldest first; the names say which: run 3 of `bo` is `NAME-bo-3`."""
 
