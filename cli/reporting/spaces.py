@@ -1,7 +1,7 @@
 """Where in the search space trials went and what they came to: parallel coordinates and slices. Imports Matplotlib."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -255,36 +255,3 @@ def _paint_slice(axes: Axes, trials: Trials, index: int) -> None:
     axes.set_xticks([place for place, _ in marks], [text for _, text in marks])
     axes.set_xlim(-0.04, 1.04)
     style.name_values(axes, parameter.name.replace("_", " "))
-
-
-def relevance_chart(shares: Mapping[str, Sequence[float]], caption: str) -> Drawing | None:
-    """How much each parameter matters to the surrogate: mean of the runs as bars, each run as a dot.
-
-    Args:
-        shares: each parameter's share in every run that tells any, 0 to 1.
-        caption: of the drawing.
-    """
-    ranked = sorted(((float(np.mean(all_)), name) for name, all_ in shares.items() if all_))
-    if len(ranked) < 2:
-        return None
-
-    def paint(figure: Figure) -> None:
-        axes = figure.subplots()
-        at = np.arange(len(ranked))
-        axes.barh(at, [share for share, _ in ranked], height=0.6, color=style.LINES[1].light)
-        for place, (_, name) in enumerate(ranked):
-            if len(shares[name]) > 1:
-                axes.plot(
-                    shares[name], [place] * len(shares[name]), "o", markersize=5, color=style.PAPER.light,
-                    markeredgecolor=style.INK.light,
-                )  # fmt: skip
-        axes.set_yticks(at, [name.replace("_", " ") for _, name in ranked])
-        axes.set_xlim(left=0)
-        axes.grid(visible=False, axis="y")
-        axes.grid(visible=True, axis="x")
-        axes.set_xlabel("share of the relevance")
-
-    told = ", ".join(f"{name} {share:.0%}" for share, name in reversed(ranked))
-    return style.draw(
-        "relevance", "What matters to the surrogate", caption, f"Shares: {told}.", 70 + 26.0 * len(ranked), paint
-    )
