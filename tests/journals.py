@@ -1,5 +1,6 @@
-"""State folders for tests of what reads them, made from played studies."""
+"""State folders with studies that have taken their course, without a daemon, for tests of what reads them."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -7,8 +8,9 @@ from pathlib import Path
 from tests.comparisons import BEGIN, DEVICES, Played
 
 from cnnbo.daemon.board import Activity
-from cnnbo.daemon.journal import JOURNAL_NAME, write_journal
+from cnnbo.daemon.journal import JOURNAL_NAME, Journal, write_journal
 from cnnbo.scheduler.events import Event, StudyCreated
+from cnnbo.scheduler.spec import StudySpec
 from cnnbo.scheduler.study import Study
 
 
@@ -49,3 +51,23 @@ def _activities(studies: Sequence[Study]) -> list[Activity]:
         if attempt.ended is not None:
             found.append(Activity(attempt.ended, attempt.device, "idle", "waits for its next trial"))
     return sorted(found, key=lambda activity: activity.at)
+
+
+def journal_study(state: Path, spec: StudySpec, *events: Event) -> Study:
+    """Journal a study and what happened to it; the study as it is then."""
+    return asyncio.run(_journal(state, spec, events))
+
+
+async def _journal(state: Path, spec: StudySpec, events: tuple[Event, ...]) -> Study:
+    journal, study = Journal(state), Study(spec, at=1.0)
+    await journal.open()
+    try:
+        key = await journal.create(StudyCreated(1.0, spec), study)
+        for event in events:
+            before = study.copy()
+            study.check(event)
+            study.handle(event)
+            await journal.append(key, event, before, study)
+    finally:
+        await journal.close()
+    return study

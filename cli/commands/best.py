@@ -1,9 +1,10 @@
-"""`cnnbo best`: the best configuration, in the form one needs it."""
+"""`cnnbo best`: the best configuration, in the form one needs it, or its network."""
 
 import json as json_module
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -25,15 +26,29 @@ def best(
     form: Annotated[
         Format | None, typer.Option("--format", help="Print the configuration alone, in this form.")
     ] = None,
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            "--save", metavar="FILE.keras", help="Train it on all data, score it on the test set, save the network."
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="With --save: replace a file that is there.")] = False,
+    devices: options.Devices = None,
     state: options.State = None,
     broker: options.Broker = None,
     node: options.Box = None,
     json: options.Json = False,
 ) -> None:
-    """The best configuration so far."""
+    """The best configuration so far; with --save, the network it makes."""
     from cnnbo.cli import output
     from cnnbo.scheduler.errors import RequestError
 
+    if save is not None:
+        _save(name, save, force, devices, state, [form, broker, node], json)
+        return
+    for flag, is_given in (("--force", force), ("--devices", devices is not None)):
+        if is_given:
+            raise typer.BadParameter("it goes with --save.", param_hint=flag)
     shown = options.shown_study(options.daemon_of(state, broker, node), name)
     found = shown["best"]
     if found is None:
@@ -45,6 +60,28 @@ def best(
     else:
         print(f"{shown['metric']} {output.value(found['value'])}, trial {found['trial']} of {name}")
         print(_flags(found["configuration"]))
+
+
+def _save(
+    name: str,
+    target: Path,
+    force: bool,
+    devices: str | None,
+    state: Path | None,
+    others: Sequence[object],
+    json: bool,
+) -> None:
+    from cnnbo.cli import output
+    from cnnbo.cli.saving import describe, save_best
+
+    if any(other is not None for other in others):
+        raise typer.BadParameter("it goes with --state, on the box itself, and without --format.", param_hint="--save")
+    facts = save_best(name, target, force, options.settings(state), devices)
+    if json:
+        output.print_json(facts)
+        return
+    for line in describe(facts):
+        print(line)
 
 
 def _flags(configuration: Mapping[str, object]) -> str:

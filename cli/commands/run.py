@@ -44,10 +44,24 @@ def run(
 
         submit_spec(spec, settings.state, json)
         return
+    raise typer.Exit(tune_in_foreground(spec, settings, devices, json))
+
+
+def tune_in_foreground(spec: "StudySpec", settings: "Settings", devices: str | None, json: bool) -> int:
+    """Run a study to its end or to a signal, and tell its course on stdout (on stderr with `json`).
+
+    Args:
+        spec: the study; one that is there already goes on.
+        settings: of the instance; its daemon is followed where there is one, else this process is it meanwhile.
+        devices: what `--devices` says.
+        json: whether to print the final `show` object on stdout.
+
+    Returns:
+        the exit code.
+    """
     from cnnbo.cli.foreground import Foreground
 
-    errand = StudyErrand(spec, settings.state)
-    raise typer.Exit(asyncio.run(Foreground(errand, settings, devices, json).run()))
+    return asyncio.run(Foreground(StudyErrand(spec, settings.state), settings, devices, json).run())
 
 
 def _print_plan(spec: "StudySpec", settings: "Settings", devices: str | None) -> None:
