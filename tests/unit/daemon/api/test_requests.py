@@ -35,6 +35,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "drain": {"device": "gpu0"},
     "return": {"device": "GPU-1"},
     "submit": {"spec": {}},
+    "compare": {"specs": [{}]},
     "devices": {},
     "retry": {"study": "svhn", "trials": [1, 2], "crashed": False},
     "delete": {"study": "svhn"},
