@@ -16,7 +16,7 @@ def where(context: Context) -> str:
     """
     data = f" on {data_name(context)}," if context.data_name else ""
     devices = f" on {', '.join(context.devices)}" if context.devices else ""
-    return f"Measured{data}{devices}; written {date(context)}.".replace(",;", ";")
+    return f"Measured{data}{devices}; written {date(context)}."
 
 
 def data_name(context: Context) -> str:
@@ -27,11 +27,6 @@ def data_name(context: Context) -> str:
 def date(context: Context) -> str:
     """The day on which the report is written, in UTC."""
     return datetime.fromtimestamp(context.written_at, UTC).strftime("%Y-%m-%d")
-
-
-def moment(at: float | None) -> str | None:
-    """Seconds since the epoch as RFC 3339 in UTC, for tables."""
-    return None if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
 
 
 def interval_text(interval: Interval | None, form: str = _DIGITS) -> str:

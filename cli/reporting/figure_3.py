@@ -171,9 +171,9 @@ def _caption(members: Members, plan: Plan, context: Context, levels: Sequence[Ba
 def _alt(tables: Sequence[tuple[Line, Floats]], levels: Sequence[Baseline], direction: Direction, metric: str) -> str:
     ends = []
     for line, table in tables:
-        last = quantile(table, 0.5)[-1]
-        if np.isfinite(last):
-            value = captions.plain(to_objective(float(last), direction))
+        last = quantile(table[:, -1:], 0.5)
+        if np.isfinite(last).any():
+            value = captions.plain(to_objective(float(last[0]), direction))
             ends.append(f"{line.method} {value} after {table.shape[1]} evaluations")
     flat = [f"{level.name} {captions.plain(level.value)}" for level in levels]
     return f"Median best-seen {metric} over evaluations: {'; '.join(ends + flat)}."

@@ -10,6 +10,7 @@ from cnnbo.cli.reporting.costs import device_seconds
 from cnnbo.cli.reporting.parts import Cell, Column, Table
 from cnnbo.cli.reporting.traces import best_seen, counted
 from cnnbo.daemon.launch import trial_seed
+from cnnbo.daemon.messages import rfc3339
 from cnnbo.scheduler.spec import to_objective
 from cnnbo.scheduler.study import Study
 from cnnbo.scheduler.trial import Failure, Trial
@@ -69,8 +70,8 @@ def _trial_row(study: Study, trial: Trial, names: Sequence[str], context: Contex
         trial.energy_j,
         len(trial.attempts),
         None if last is None else context.device_label(last.device),
-        None if last is None else captions.moment(last.started),
-        None if last is None else captions.moment(last.ended),
+        None if last is None else rfc3339(last.started),
+        None if last is None else rfc3339(last.ended),
         *(_cell(trial.configuration.get(name)) for name in names),
     )
 

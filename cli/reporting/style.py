@@ -153,7 +153,9 @@ def draw(key: str, title: str, caption: str, alt: str, height: float, paint: Cal
         size = (WIDTH / _POINTS_PER_INCH, height / _POINTS_PER_INCH)
         figure = Figure(figsize=size, layout="constrained")
         paint(figure)
-        return Drawing(key, title, caption, alt, _svg(figure, key, alt), _png(figure))
+        svg = _svg(figure, key, alt)
+        figure.set_layout_engine("none")  # the layout found for the SVG holds for the PNG file, and took its time
+        return Drawing(key, title, caption, alt, svg, _png(figure))
 
 
 def _png(figure: Figure) -> bytes:
@@ -194,6 +196,7 @@ def _element(document: str, key: str, alt: str) -> str:
     body = _MARKS.sub(lambda match: _with_one_style(match[0]), body)
     body = _FONT.sub("system-ui, sans-serif", body)
     for colour in COLOURS:
+        body = body.replace(f' fill="{colour.light}"', f' style="fill: {colour.light}"')  # in hatches
         body = body.replace(f": {colour.light}", f": var(--{colour.name}, {colour.light})")
     return body.strip()
 

@@ -1,0 +1,132 @@
+from collections.abc import Callable
+from functools import cache
+from xml.etree import ElementTree
+
+import pytest
+from tests.comparisons import BEGIN, Outcome, Played, play
+
+from cnnbo.cli.reporting.context import Context
+from cnnbo.cli.reporting.parts import Drawing, Note, Section, Table
+from cnnbo.cli.reporting.study_report import sections_of_study
+from cnnbo.scheduler import CategoricalParameter, FloatParameter, IntParameter, SearchSpace, Study
+from cnnbo.scheduler.events import StudyPaused, TrialCompleted, TrialStarted
+from cnnbo.scheduler.spec import Direction, StudySpec
+from cnnbo.scheduler.trial import Failure, Trial
+
+_CONTEXT = Context("numbers", False, ("a CPU slot",), BEGIN + 86_400.0)
+_ONE = SearchSpace((FloatParameter("x_y", 0.0, 1.0),))
+_MIXED = SearchSpace(
+    (
+        FloatParameter("rate$", 1e-9, 1e-3, "log"),
+        IntParameter("width", 1, 2),
+        CategoricalParameter("pooling & such", ("max", "avg", True, 3)),
+    )
+)
+
+
+def _studied(training: Callable[[StudySpec, Trial], Outcome], spec: StudySpec) -> Study:
+    played = Played(spec)
+    play([played], training)
+    return played.study
+
+
+def _spec(space: SearchSpace, direction: Direction = Direction.MAXIMIZE, evaluations: int = 6) -> StudySpec:
+    return StudySpec(
+        space, command=("python", "train.py"), evaluations=evaluations, optimizer="random", direction=direction
+    )
+
+
+def _never_started() -> Study:
+    return Study(_spec(_ONE), at=BEGIN)
+
+
+def _still_running() -> Study:
+    played = Played(_spec(_ONE))
+    played.propose(BEGIN)
+    played.take(TrialStarted(BEGIN, 1, 1, "cpu-0"))
+    return played.study
+
+
+def _paused_after_one() -> Study:
+    played = Played(_spec(_ONE, evaluations=2))
+    played.propose(BEGIN)
+    played.take(TrialStarted(BEGIN, 1, 1, "cpu-0"))
+    played.take(StudyPaused(BEGIN))
+    played.take(TrialCompleted(BEGIN, 1, 1, 0.5))  # in no time at all
+    return played.study
+
+
+def _all_failed() -> Study:
+    return _studied(lambda _, __: Outcome(None, 0.0, Failure.TIMEOUT), _spec(_MIXED))
+
+
+def _huge_and_tiny() -> Study:
+    return _studied(lambda _, trial: Outcome(10.0 ** (6 * trial.id - 18), 3.0), _spec(_MIXED, Direction.MINIMIZE, 5))
+
+
+def _nearly_equal() -> Study:
+    return _studied(lambda _, trial: Outcome(-1e9 - 1e-4 * trial.id, 3.0, energy_j=5.0), _spec(_MIXED))
+
+
+def _all_equal() -> Study:
+    return _studied(lambda _, __: Outcome(0.0, 3.0), _spec(_ONE, Direction.MINIMIZE))
+
+
+_STUDIES = (
+    _never_started,
+    _still_running,
+    _paused_after_one,
+    _all_failed,
+    _huge_and_tiny,
+    _nearly_equal,
+    _all_equal,
+)
+
+
+@cache
+def _sections(study: Callable[[], Study]) -> tuple[Section, ...]:
+    """A study's report; drawing takes long, so it is drawn once."""
+    return sections_of_study(study(), _CONTEXT)
+
+
+@pytest.mark.parametrize("study", _STUDIES, ids=lambda make: make.__name__.removeprefix("_"))
+def test_any_study_has_a_report(study: Callable[[], Study]) -> None:
+    """People look at reports of studies in whatever state, on whatever scale: none may fail or read as nonsense."""
+    sections = _sections(study)
+    assert sections[0].key == "result" and sections[-1].key == "data"
+    for part in _parts(sections):
+        if isinstance(part, Drawing):
+            texts = [element.text or "" for element in ElementTree.fromstring(part.svg).iter() if element.text]
+            assert part.alt and part.caption and part.png.startswith(b"\x89PNG")
+            assert not any("nan" in text.lower() or "inf" in text.lower().split() for text in [*texts, part.alt])
+        elif isinstance(part, Table):
+            assert all(len(row) == len(part.columns) for row in part.rows)
+            assert all(cell == cell for row in part.rows for cell in row), "NaN is no fact"
+
+
+def _parts(sections: tuple[Section, ...]) -> list[Drawing | Table | Note]:
+    return [part for section in sections for part in section.parts]
+
+
+def test_without_a_value_nothing_is_called_best() -> None:
+    """A study whose trials all failed has its failures to show, and no trace, network or best configuration."""
+    keys = {part.key for part in _parts(_sections(_all_failed)) if not isinstance(part, Note)}
+    assert {"failures", "slices", "timeline", "trials"} <= keys
+    assert not keys & {"best-seen", "best-configuration", "figure-1-topology", "parallel-coordinates"}
+
+
+def test_the_lowest_value_is_best_where_the_metric_is_minimised() -> None:
+    """The summary, the table and the picture's text must name the same trial."""
+    parts = _parts(_sections(_huge_and_tiny))
+    summary = next(part for part in parts if isinstance(part, Note))
+    trace = next(part for part in parts if isinstance(part, Drawing) and part.key == "best-seen")
+    best = _huge_and_tiny().incumbent
+    assert best is not None and best.id == 1
+    assert "1e-12, of trial 1" in summary.paragraphs[0] and "of trial 1" in trace.alt
+
+
+def test_a_study_is_never_called_by_data_that_it_did_not_have() -> None:
+    """Captions say which data were used, and that they are not SVHN."""
+    parts = _parts(_sections(_all_equal))
+    drawn = [part for part in parts if isinstance(part, Drawing)]
+    assert drawn and all("numbers (not SVHN)" in part.caption and "2026-01-02" in part.caption for part in drawn)
