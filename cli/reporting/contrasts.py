@@ -13,6 +13,7 @@ from cnnbo.cli.reporting.held_out import CONFIRMED, FOUND, chosen
 from cnnbo.cli.reporting.parts import Cell, Column, Table
 from cnnbo.cli.reporting.statistics import RankTest, largest_u, rank_test, smallest_p
 from cnnbo.cli.reporting.traces import area, best_seen, floor_value
+from cnnbo.models.registry import SVHN_CNN
 from cnnbo.scheduler.comparison import Line, Members, lines
 from cnnbo.scheduler.spec import Direction, Plan
 
@@ -153,7 +154,7 @@ def contrast_table(members: Members, plan: Plan, context: Context) -> Table | No
 def _floor_words(members: Members) -> str:
     spec = members.studies[0].spec
     floor = floor_value(spec, list(members.search.values()))
-    if spec.model == "svhn-cnn":
+    if spec.model == SVHN_CNN.name:
         return f"{floor:g}, the share of right answers when one of ten digits is guessed,"
     return f"the worst value of any run, {captions.plain(floor)},"
 
@@ -166,7 +167,7 @@ def limits(runs: int) -> str:
     """
     least, u = smallest_p(runs, runs), largest_u(runs, runs)
     needed = (
-        f"and it takes U \N{LESS-THAN OR EQUAL TO} {u} (or as far from the other end, {runs * runs}) for p < 0.05"
+        f"and it takes U \N{LESS-THAN OR EQUAL TO} {u} or U \N{GREATER-THAN OR EQUAL TO} {runs * runs - u} for p < 0.05"
         if u is not None
         else "so that no outcome gives p < 0.05"
     )

@@ -49,23 +49,35 @@ def reference(plan: Plan) -> Line:
     return Line(method, plan.evaluations)
 
 
+def found_by_reference(members: Members, plan: Plan, share: float) -> float | None:
+    """A quantile over the reference's runs of the best value in all their evaluations; None before there is any.
+
+    Args:
+        members: the comparison.
+        plan: of it.
+        share: of the runs that found something better or as good, 0 to 1; 0.5 = the median.
+    """
+    line = reference(plan)
+    traces = [best_seen(study, line.evaluations) for study in members.runs(line.method)]
+    last = [trace[-1] for trace in traces if len(trace)]
+    objective = float(quantile(np.array(last).reshape(-1, 1), share)[0]) if last else math.inf
+    return to_objective(objective, members.studies[0].spec.direction) if math.isfinite(objective) else None
+
+
 def targets(members: Members, plan: Plan) -> tuple[Target, ...]:
     """Accuracies by a rule that doesn't look at who wins, the easiest first.
 
     They are what the untuned network has on average, and the quartiles over runs of what the reference has found at
     last, as far as they are there.
     """
-    direction = members.studies[0].spec.direction
     line = reference(plan)
     found = []
     if (untuned := mean_interval(values_of(members.others.get(Stage.UNTUNED)))) is not None:
         found.append(Target(untuned.value, "mean of the untuned network"))
-    last = [trace[-1] for study in members.runs(line.method) if len(trace := best_seen(study, line.evaluations))]
     for share, name in ((0.75, "lower quartile"), (0.5, "median"), (0.25, "upper quartile")):
-        objective = float(quantile(np.array(last).reshape(-1, 1), share)[0]) if last else math.inf
-        if math.isfinite(objective):
-            rule = f"{name} of what {line.method} found in {line.evaluations}"
-            found.append(Target(to_objective(objective, direction), rule))
+        if (value := found_by_reference(members, plan, share)) is not None:
+            found.append(Target(value, f"{name} of what {line.method} found in {line.evaluations}"))
+    direction = members.studies[0].spec.direction
     return tuple(sorted(found, key=lambda target: -to_objective(target.value, direction)))
 
 
@@ -247,10 +259,9 @@ class Claim:
 def claims(members: Members, plan: Plan) -> tuple[Claim, ...]:
     """One for each method beside the reference; none before the reference found anything."""
     line = reference(plan)
-    wanted = [target for target in targets(members, plan) if target.rule.startswith("median of")]
-    if not wanted:
+    target = found_by_reference(members, plan, 0.5)
+    if target is None:
         return ()
-    target = wanted[0].value
     own = [reached(study, line.evaluations, target) for study in members.runs(line.method)]
     found = []
     for method in plan.methods:

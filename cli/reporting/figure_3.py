@@ -205,7 +205,7 @@ def study_trace(study: Study, context: Context) -> Drawing | None:
                 failed, np.full(len(failed), 0.015), "|", color=style.INK.light, markersize=9, markeredgewidth=1.6,
                 transform=axes.get_xaxis_transform(), label="failed",
             )  # fmt: skip
-        axes.set_xlim(0.5, len(trace) + 0.5)
+        axes.set_xlim(0.5, max(2, len(trace)) + 0.5)  # a single whole number is no axis
         style.whole_numbers(axes)
         axes.set_xlabel("evaluations, failed ones too")
         style.name_values(axes, metric.replace("_", " "))

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from cnnbo.cli.output import scalar
 from cnnbo.cli.reporting import captions, style
 from cnnbo.cli.reporting.context import Context
 from cnnbo.cli.reporting.parts import Drawing
@@ -84,7 +85,7 @@ def ticks(parameter: Parameter) -> list[tuple[float, str]]:
     else:
         first, last = (parameter.encode(parameter.decode(end)) for end in (0.0, 1.0))
         values = list(dict.fromkeys(parameter.decode(first + share / 4 * (last - first)) for share in range(5)))
-    texts = [f"{value:.3g}" if isinstance(value, float) else _short(str(value)) for value in values]
+    texts = [_short(scalar(value)) for value in values]
     return [(round(parameter.encode(value), 10), text) for value, text in zip(values, texts, strict=True)]
 
 
@@ -144,10 +145,10 @@ def parallel_coordinates(trials: Trials, context: Context) -> Drawing | None:
     return style.draw(
         "parallel-coordinates",
         "Parallel coordinates",
-        f"One line through the values of each complete trial ({len(complete)} of {trials.sizes}), every parameter on "
-        f"its own scale; coloured are the best {len(best)}. The lowest row is the {trials.metric}. "
+        f"A line for each trial with a value (n = {len(complete)}; ended: {trials.sizes}) through its values of all "
+        f"parameters, each on its own scale; coloured are the best {len(best)}. The lowest row is the {trials.metric}. "
         f"{captions.where(context)}",
-        f"Values of all parameters in the best {len(best)} trials: {_ranges(trials.space, best)}.",
+        f"Values of all parameters in the best {captions.counted(len(best), 'trial')}: {_ranges(trials.space, best)}.",
         _ROW * len(rows) + 30,
         paint,
     )
@@ -191,13 +192,9 @@ def _ranges(space: SearchSpace, best: Sequence[Trial]) -> str:
     told = []
     for index, parameter in enumerate(space.parameters):
         ordered = sorted(best, key=lambda trial: trial.point[index])
-        low, high = (str(_rounded(trial.configuration[parameter.name])) for trial in (ordered[0], ordered[-1]))
+        low, high = (scalar(trial.configuration[parameter.name]) for trial in (ordered[0], ordered[-1]))
         told.append(f"{parameter.name} {low}" + ("" if low == high else f" to {high}"))
     return ", ".join(told)
-
-
-def _rounded(value: object) -> object:
-    return f"{value:.3g}" if isinstance(value, float) else value
 
 
 def slices(trials: Trials, context: Context) -> Drawing | None:
@@ -228,9 +225,9 @@ def slices(trials: Trials, context: Context) -> Drawing | None:
     return style.draw(
         "slices",
         f"The {trials.metric.replace('_', ' ')} against each parameter",
-        f"A point for each of the {len(complete)} complete trials (of {trials.sizes}), every parameter on its own "
+        f"A point for each trial with a value (n = {len(complete)}; ended: {trials.sizes}), every parameter on its own "
         f"scale; ticks at the bottom: {failed} failed ones. {captions.where(context)}",
-        f"Value of {len(complete)} trials against each parameter; {best}.",
+        f"Value of {captions.counted(len(complete), 'trial')} against each parameter; {best}.",
         _PANEL * lines + (26 if len(trials.groups) > 1 else 0),
         paint,
     )

@@ -10,7 +10,7 @@ from cnnbo.cli.reporting.parts import Column, Drawing, Note, Section, Table
 from cnnbo.cli.reporting.records import durations_table, failures_table, traces_table, trials_table
 from cnnbo.cli.reporting.relevance import believed_shares, relevance_chart, relevance_table
 from cnnbo.cli.reporting.spaces import Group, Trials, parallel_coordinates, slices
-from cnnbo.cli.reporting.timeline import chart, idle_table, stints
+from cnnbo.cli.reporting.timeline import chart, idle_table, stints_by_outcome
 from cnnbo.cli.reporting.topology import Network, figure_1
 from cnnbo.cli.reporting.traces import counted
 from cnnbo.models.registry import SVHN_CNN
@@ -97,7 +97,7 @@ def _trials(study: Study, context: Context) -> Parts:
     if study.finished:
         yield failures_table(by_kind, context)
         yield durations_table(by_kind, context)
-    worked = stints({"trials of this study": [study]}, context.written_at)
+    worked = stints_by_outcome(study, context.written_at)
     yield chart(worked, context)
     yield idle_table(worked, context)
 

@@ -14,6 +14,7 @@ from cnnbo.cli.reporting import captions, style
 from cnnbo.cli.reporting.context import Context, Spell
 from cnnbo.cli.reporting.parts import Column, Drawing, Table
 from cnnbo.scheduler.study import Study
+from cnnbo.scheduler.trial import Attempt
 
 _ROW: Final = 34.0
 # Kinds are told apart without their colours too.
@@ -43,14 +44,24 @@ def stints(studies: Mapping[str, Iterable[Study]], until: float) -> tuple[Stint,
         studies: by what they were for.
         until: where attempts end that still run, in seconds since the epoch.
     """
-    found = [
-        Stint(attempt.device, attempt.started, until if attempt.ended is None else attempt.ended, kind)
-        for kind, some in studies.items()
-        for study in some
-        for trial in study.trials
-        for attempt in trial.attempts
-    ]
+    found = (
+        _stint(attempt, kind, until) for kind, some in studies.items() for study in some for attempt in _attempts(study)
+    )
     return tuple(sorted(found, key=lambda stint: (stint.begun, stint.device)))
+
+
+def stints_by_outcome(study: Study, until: float) -> tuple[Stint, ...]:
+    """All attempts of a study, by their begin; their kind is what became of them."""
+    found = [_stint(attempt, (attempt.outcome or "running").replace("_", " "), until) for attempt in _attempts(study)]
+    return tuple(sorted(found, key=lambda stint: (stint.begun, stint.device)))
+
+
+def _attempts(study: Study) -> Iterable[Attempt]:
+    return (attempt for trial in study.trials for attempt in trial.attempts)
+
+
+def _stint(attempt: Attempt, kind: str, until: float) -> Stint:
+    return Stint(attempt.device, attempt.started, until if attempt.ended is None else attempt.ended, kind)
 
 
 @dataclass(frozen=True, slots=True)

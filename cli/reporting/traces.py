@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnbo.models.registry import SVHN_CNN
 from cnnbo.scheduler.comparison import objective
 from cnnbo.scheduler.spec import Direction, StudySpec, to_objective
 from cnnbo.scheduler.study import Study
@@ -74,7 +75,7 @@ def floor_value(spec: StudySpec, studies: Sequence[Study]) -> float | None:
     None where no trial has a value.
     """
     values = [trial.value for study in studies for trial in study.trials if trial.value is not None]
-    if spec.model == "svhn-cnn":
+    if spec.model == SVHN_CNN.name:
         return GUESSED_DIGIT
     return max(values, key=lambda value: to_objective(value, spec.direction), default=None)
 
