@@ -12,16 +12,15 @@ def where(context: Context) -> str:
     """On what and when it was measured, as the last sentence of a caption.
 
     >>> where(Context("street_mnist", False, ("a CPU slot",), 1_767_225_600.0))
-    'Measured on street_mnist (not SVHN), on a CPU slot; written 2026-01-01.'
+    'Measured on street_mnist, on a CPU slot; written 2026-01-01.'
     """
-    data = f" on {data_name(context)}," if context.data_name else ""
-    devices = f" on {', '.join(context.devices)}" if context.devices else ""
-    return f"Measured{data}{devices}; written {date(context)}."
+    places = [f"on {place}" for place in (data_name(context), ", ".join(context.devices)) if place]
+    return f"Measured {', '.join(places)}; written {date(context)}." if places else f"Written {date(context)}."
 
 
 def data_name(context: Context) -> str:
-    """What the data are, in a way that nobody takes other data for SVHN."""
-    return f"SVHN ({context.data_name})" if context.is_svhn else f"{context.data_name} (not SVHN)"
+    """What the data are; SVHN only where they were verified to be. Empty where there are none."""
+    return f"SVHN ({context.data_name})" if context.is_svhn else context.data_name
 
 
 def date(context: Context) -> str:

@@ -56,8 +56,9 @@ def _result(members: Members, plan: Plan, context: Context) -> Parts:
     if not members.has_ended(Stage.SEARCH):
         yield Note((_progress(members, plan),), "warning")
     yield figure_3(members, plan, context)
-    yield contrast_table(members, plan, context)
-    yield Note((limits(plan.runs),))
+    if (compared := contrast_table(members, plan, context)) is not None:
+        yield compared
+        yield Note((limits(plan.runs),))
 
 
 def _held_out(members: Members, plan: Plan, context: Context) -> Parts:
@@ -209,7 +210,8 @@ def _headline(members: Members, plan: Plan, context: Context) -> Iterator[str]:
 
 
 def _measured(members: Members, plan: Plan, context: Context) -> str:
-    data = f" on {captions.data_name(context)}" if context.data_name else ""
+    is_other = members.studies[0].spec.model == SVHN_CNN.name and not context.is_svhn
+    data = f" on {captions.data_name(context)}{' (not SVHN)' if is_other else ''}" if context.data_name else ""
     devices = f", on {', '.join(context.devices)}" if context.devices else ""
     counts = " and ".join(f"{captions.counted(plan.runs, 'run')} of {method}" for method in plan.methods)
     trained = sum(len(counted(study)) for study in members.studies)

@@ -104,11 +104,10 @@ def table_1(members: Members, plan: Plan, context: Context) -> Table:
         "table-1-held-out",
         "Table 1: accuracy on the held-out test set",
         f"Mean over runs, with half the width of Student's 95 % interval over them. Validation is the {spec.metric} "
-        "that a configuration was chosen by: of the best found the very value that made it the best, of the confirmed "
-        f"one the mean over {plan.confirm} trainings with fresh seeds. Test is one training of it on all tuning data, "
-        f"scored once{_on_images(context)}; the baselines are trained {plan.runs} times. Validation and test values "
-        "are not to be compared with each other: the images are others, and more of them were trained on. "
-        f"{captions.where(context)}",
+        f"that a configuration was chosen by: of the best found the very value that made it the best{_again(plan)}. "
+        f"Test is one training of it on all tuning data, scored once{_on_images(context)}; the baselines are trained "
+        f"{captions.counted(plan.runs, 'time')}. Validation and test values are not to be compared with each other: "
+        f"the images are others, and more of them were trained on. {captions.where(context)}",
         (
             Column("method", "Method"),
             Column("chosen", "Chosen as"),
@@ -122,6 +121,12 @@ def table_1(members: Members, plan: Plan, context: Context) -> Table:
         ),
         tuple(rows),
     )
+
+
+def _again(plan: Plan) -> str:
+    if not plan.confirm:
+        return ""
+    return f", of the confirmed one the mean over {captions.counted(plan.confirm, 'training')} with fresh seeds"
 
 
 def _on_images(context: Context) -> str:

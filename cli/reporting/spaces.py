@@ -27,6 +27,7 @@ _MARKERS: Final = ("o", "D", "^", "s", "v", "P")
 _ROW: Final = 52.0
 _PANEL: Final = 165.0
 _LONGEST: Final = 12
+_LONGEST_NAME: Final = 22
 _FEW: Final = 5
 _MOST_BEST: Final = 20
 
@@ -103,8 +104,8 @@ def _round_values(parameter: FloatParameter) -> list[float]:
     return values[:: -(-len(values) // _FEW)]
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+def _short(text: str, longest: int = _LONGEST) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def parallel_coordinates(trials: Trials, context: Context) -> Drawing | None:
@@ -169,7 +170,9 @@ def _value_ticks(complete: Sequence[Trial]) -> list[tuple[float, str]]:
 
 def _paint_row(axes: Axes, height: float, name: str, marks: Sequence[tuple[float, str]]) -> None:
     axes.plot((0, 1), (height, height), color=style.INK.light, linewidth=1.0, zorder=3)
-    axes.text(-0.04, height, name.replace("_", " "), fontsize=style.SMALL, ha="right", va="center")
+    axes.text(
+        -0.04, height, _short(name.replace("_", " "), _LONGEST_NAME), fontsize=style.SMALL, ha="right", va="center"
+    )
     for place, text in marks:
         axes.plot((place, place), (height - 0.05, height + 0.05), color=style.INK.light, linewidth=1.0, zorder=3)
         side = "left" if place < 0.02 else "right" if place > 0.98 else "center"
@@ -251,4 +254,4 @@ def _paint_slice(axes: Axes, trials: Trials, index: int) -> None:
     marks = ticks(parameter)
     axes.set_xticks([place for place, _ in marks], [text for _, text in marks])
     axes.set_xlim(-0.04, 1.04)
-    style.name_values(axes, parameter.name.replace("_", " "))
+    style.name_values(axes, _short(parameter.name.replace("_", " "), _LONGEST_NAME))

@@ -12,6 +12,7 @@ from cnnbo.cli.reporting.context import Context, Spell
 from cnnbo.cli.reporting.contrasts import contrast_table
 from cnnbo.cli.reporting.costs import table_2
 from cnnbo.cli.reporting.figure_3 import figure_3
+from cnnbo.cli.reporting.held_out import table_1
 from cnnbo.cli.reporting.parts import Drawing, Note, Section, Table
 from cnnbo.cli.reporting.tables import csv_of, latex_of
 from cnnbo.cli.reporting.timeline import idle_table, stints
@@ -205,6 +206,16 @@ def test_a_comparison_in_which_all_fails_still_has_a_page() -> None:
     sections = Report(failed, sections_of_comparison(failed, _CONTEXT))
     assert all(row["failed_share"] == 1.0 for row in rows(sections.table("failures")) if row["trials"])
     assert len(headline(failed, _CONTEXT)) >= 1
+
+
+def test_a_single_method_is_compared_with_nothing() -> None:
+    """A plan may ask for one method, one run and no confirmation; then there is no claim and no p-value."""
+    plan = Plan("small", ("sobol",), runs=1, evaluations=4, seed=7, confirm=0, twice=False)
+    found = members(comparison(plan))
+    assert contrast_table(found, plan, _CONTEXT) is None
+    told = headline(found, _CONTEXT)
+    assert "1 run of sobol" in told[0] and not any("claim" in text or "p =" in text for text in told)
+    assert "fresh seeds" not in table_1(found, plan, _CONTEXT).caption
 
 
 def test_lower_is_better_where_the_metric_is_minimised() -> None:

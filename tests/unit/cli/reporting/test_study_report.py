@@ -126,7 +126,10 @@ def test_the_lowest_value_is_best_where_the_metric_is_minimised() -> None:
 
 
 def test_a_study_is_never_called_by_data_that_it_did_not_have() -> None:
-    """Captions say which data were used, and that they are not SVHN."""
+    """Captions say which data were used, and when."""
     parts = _parts(_sections(_all_equal))
     drawn = [part for part in parts if isinstance(part, Drawing)]
-    assert drawn and all("numbers (not SVHN)" in part.caption and "2026-01-02" in part.caption for part in drawn)
+    assert drawn and all(
+        "Measured on numbers, on" in part.caption and "SVHN" not in part.caption and "2026-01-02" in part.caption
+        for part in drawn
+    )
