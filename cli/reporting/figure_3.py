@@ -16,6 +16,10 @@ from cnnbo.scheduler.spec import Direction, Plan, Stage, to_objective
 from cnnbo.scheduler.study import Study
 
 _HEIGHT = 360.0
+_HEIGHT_OF_TWO = 560.0
+_FAR = 1.5
+"""If baselines stretch the axis by more than this factor, the runs are drawn once more without them."""
+
 _FOREMOST = 3
 
 
@@ -58,27 +62,55 @@ def figure_3(members: Members, plan: Plan, context: Context) -> Drawing | None:
         return None
     levels = baselines(members)
 
+    values = [_values(table, direction) for _, table in tables]
+    shown = _panels(values, levels)
+    name = metric.replace("_", " ")
+
     def paint(figure: Figure) -> None:
-        axes = figure.subplots()
-        for index, (_, table) in reversed(list(enumerate(tables))):
-            _paint_runs(axes, _values(table, direction), style.line_colour(index))
-        for index, (line, table) in reversed(list(enumerate(tables))):
-            _paint_median(axes, table, direction, index, line.method)
-        _paint_levels(axes, levels)
-        _finish(axes, [_values(table, direction) for _, table in tables], levels, metric)
-        if any(line.is_twice for line in drawn):
-            axes.axvline(plan.evaluations, color=style.MUTED.light, linewidth=1.0, linestyle=(0, (2.0, 2.0)))
-        handles, labels = axes.get_legend_handles_labels()
+        panels = figure.subplots(len(shown), 1, sharex=True, squeeze=False)[:, 0]
+        for axes, kept in zip(panels, shown, strict=True):
+            _paint_lines(axes, tables, direction)
+            _paint_levels(axes, levels)
+            style.fit(axes, kept)
+            style.name_values(axes, name if axes is panels[0] else f"{name}, enlarged")
+            if any(line.is_twice for line in drawn):
+                axes.axvline(plan.evaluations, color=style.MUTED.light, linewidth=1.0, linestyle=(0, (2.0, 2.0)))
+        panels[-1].set_xlim(1, max(2, *(table.shape[1] for table in values)))
+        style.whole_numbers(panels[-1])
+        panels[-1].set_xlabel("evaluations, failed ones too")
+        handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles[::-1], labels[::-1], loc="outside upper left", ncols=3, handlelength=2.6)
 
     return style.draw(
         "figure-3-best-seen",
         "Figure 3: the best seen so far",
-        _caption(members, plan, context, levels),
+        _caption(members, plan, context, levels, len(shown) > 1),
         _alt(tables, levels, direction, metric),
-        _HEIGHT,
+        _HEIGHT if len(shown) == 1 else _HEIGHT_OF_TWO,
         paint,
     )
+
+
+def _panels(values: Sequence[Floats], levels: Sequence[Baseline]) -> list[list[float]]:
+    """The values that each panel has room for: all, and those of the runs alone where baselines lie far from them."""
+    later = [table[:, _cut(table.shape[1]) :] for table in values]
+    runs = [float(value) for table in later for value in table[np.isfinite(table)]]
+    every = [*runs, *(level.value for level in levels)]
+    is_far = bool(runs) and np.ptp(every) > _FAR * np.ptp(runs)
+    return [every, runs] if is_far else [every]
+
+
+def _cut(evaluations: int) -> int:
+    """How many evaluations at the front the vertical axis need not have room for: the first finds are often poor."""
+    return evaluations // 10
+
+
+def _paint_lines(axes: Axes, tables: Sequence[tuple[Line, Floats]], direction: Direction) -> None:
+    """All runs below all medians, the first method on top."""
+    for index, (_, table) in reversed(list(enumerate(tables))):
+        _paint_runs(axes, _values(table, direction), style.line_colour(index))
+    for index, (line, table) in reversed(list(enumerate(tables))):
+        _paint_median(axes, table, direction, index, line.method)
 
 
 def _without_doubles(plan: Plan) -> list[Line]:
@@ -130,31 +162,18 @@ def _paint_levels(axes: Axes, levels: Sequence[Baseline]) -> None:
             textcoords="offset points",
             ha="right",
             fontsize=style.SMALL,
+            annotation_clip=True,
         )
 
 
-def _finish(axes: Axes, tables: Sequence[Floats], levels: Sequence[Baseline], metric: str) -> None:
-    later = [table[:, _cut(table.shape[1]) :] for table in tables]
-    known = np.concatenate([table[np.isfinite(table)] for table in later])
-    style.fit(axes, [*known, *(level.value for level in levels)])
-    axes.set_xlim(1, max(2, *(table.shape[1] for table in tables)))
-    style.whole_numbers(axes)
-    axes.set_xlabel("evaluations, failed ones too")
-    style.name_values(axes, metric.replace("_", " "))
-
-
-def _cut(evaluations: int) -> int:
-    """How many evaluations at the front the vertical axis need not have room for: the first finds are often poor."""
-    return evaluations // 10
-
-
-def _caption(members: Members, plan: Plan, context: Context, levels: Sequence[Baseline]) -> str:
+def _caption(members: Members, plan: Plan, context: Context, levels: Sequence[Baseline], is_enlarged: bool) -> str:
     runs = ", ".join(f"{captions.counted(len(members.runs(method)), 'run')} of {method}" for method in plan.methods)
     twice = (
         f" Random search goes on to twice the {plan.evaluations} evaluations that each method has (dotted upright)."
         if any(line.is_twice for line in lines(plan))
         else ""
     )
+    enlarged = " The lower panel shows the same without room for the baselines." if is_enlarged else ""
     level = (
         f" Horizontal lines: means of {plan.runs} trainings without tuning, on the same validation images."
         if levels
@@ -164,7 +183,7 @@ def _caption(members: Members, plan: Plan, context: Context, levels: Sequence[Ba
         f"Best {members.studies[0].spec.metric} on validation images after each evaluation, in the order of proposal: "
         f"median over runs (thick), quartiles by nearest rank (band), every run (thin); n = {runs}. A failed "
         "evaluation counts, and before a first success nothing is drawn. What was seen in the first tenth "
-        f"of the evaluations may lie below the axis.{twice}{level} {captions.where(context)}"
+        f"of the evaluations may lie beyond the axis.{twice}{level}{enlarged} {captions.where(context)}"
     )
 
 

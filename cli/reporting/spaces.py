@@ -221,7 +221,7 @@ def slices(trials: Trials, context: Context) -> Drawing | None:
         else:
             grid[0, 0].set_yticks([])
         if len(trials.groups) > 1:
-            figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=3)
+            figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=3, markerscale=2.0)
 
     failed = sum(trial.failure is not None for group in trials.groups for trial in group.trials)
     best = f"the best at {_ranges(trials.space, complete[:1])}" if complete else "none has a value"
