@@ -178,6 +178,19 @@ def test_every_table_can_be_written_for_programs_and_papers(report: Report) -> N
         assert latex.isascii() and body.count("&") % (len(table.columns) - 1) == 0
 
 
+def test_every_trial_can_be_found_again_with_its_seed(report: Report) -> None:
+    """Whoever checks a figure starts from these rows; pairs of runs train trial k with the same seed."""
+    found = rows(report.table("trials"))
+    assert len(found) == sum(len(study.trials) for study in report.members.studies)
+    wanted = {"method", "run", "trial", "seed", "value", "failure", "duration_s", "energy_j", "device", "started"}
+    assert wanted | {"learning_rate", "trees"} <= set(found[0])
+    seeds = {(row["method"], row["run"], row["trial"]): row["seed"] for row in found}
+    assert seeds["bo", 2, 5] == seeds["random", 2, 5] != seeds["bo", 1, 5]
+    best = [row["best_seen"] for row in rows(report.table("traces")) if (row["method"], row["run"]) == ("random", 1)]
+    incumbent = report.members.search["random", 1].incumbent
+    assert incumbent is not None and len(best) == 16 and best[-1] == incumbent.value
+
+
 def test_idle_time_is_explained_by_the_journal(report: Report) -> None:
     """A gap of which the daemon noted the reason is told with it."""
     spell = Spell("cpu-0", BEGIN + 2.0, BEGIN + 7.0, "idle", "waits for a proposal")
