@@ -2,7 +2,7 @@
 
 import json as json_module
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -44,7 +44,10 @@ def best(
     from cnnbo.scheduler.errors import RequestError
 
     if save is not None:
-        _save(name, save, force, devices, state, [form, broker, node], json)
+        if form is not None or broker is not None or node is not None:
+            where = "it goes with --state, on the box itself, and without --format."
+            raise typer.BadParameter(where, param_hint="--save")
+        _save(name, save, force, devices, state, json)
         return
     for flag, is_given in (("--force", force), ("--devices", devices is not None)):
         if is_given:
@@ -62,20 +65,10 @@ def best(
         print(_flags(found["configuration"]))
 
 
-def _save(
-    name: str,
-    target: Path,
-    force: bool,
-    devices: str | None,
-    state: Path | None,
-    others: Sequence[object],
-    json: bool,
-) -> None:
+def _save(name: str, target: Path, force: bool, devices: str | None, state: Path | None, json: bool) -> None:
     from cnnbo.cli import output
     from cnnbo.cli.saving import describe, save_best
 
-    if any(other is not None for other in others):
-        raise typer.BadParameter("it goes with --state, on the box itself, and without --format.", param_hint="--save")
     facts = save_best(name, target, force, options.settings(state), devices)
     if json:
         output.print_json(facts)

@@ -28,7 +28,7 @@ from cnnbo.models.svhn.tasks import check_test_set, open_test_set, report_score,
 from cnnbo.scheduler.errors import ConfigurationError
 
 PIXELS: Final = SIDE * SIDE
-_CHUNK: Final = 8192  # images turned grey at a time: 25 MB as they lie there, 34 MB in grey
+_CHUNK: Final = 8192  # images turned grey at a time: 25 MB as they lie there, 100 MB on the way
 _REPORTS: Final = 10
 
 

@@ -9,7 +9,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
+from cnnbo.models import report
 from cnnbo.models.svhn.data import open_fold
 from cnnbo.models.svhn.tasks import check_test_set, training_rows
 from cnnbo.scheduler.errors import ConfigurationError
@@ -19,7 +21,7 @@ def main(arguments: Sequence[str]) -> int:
     """Prepare one folder; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m cnnbo.models.svhn.prepare")
     parser.add_argument("folder", type=Path, metavar="DIR")
-    parser.add_argument("--task", choices=("tune", "trace", "final"), default="tune")
+    parser.add_argument("--task", choices=get_args(report.Task), default="tune")
     parser.add_argument("--images", type=int)
     asked = parser.parse_args(arguments)
     try:

@@ -2,11 +2,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from tests.unit.models.desk import Desk
 
 from cnnbo.models import report
+from cnnbo.scheduler.spec import Task
 
 
 def test_a_script_learns_its_trial(told: Desk) -> None:
@@ -29,6 +31,11 @@ def test_a_script_learns_its_trial(told: Desk) -> None:
         images=9,
         task="trace",
     )
+
+
+def test_the_tasks_are_those_that_studies_have() -> None:
+    """Said twice, since this module may import nothing of ours."""
+    assert get_args(report.Task) == tuple(Task)
 
 
 def test_keys_of_another_version_are_no_problem(told: Desk) -> None:
