@@ -19,6 +19,9 @@ from cnnbo.scheduler.spec import Origin, StudySpec
 _NOW: Final = {"state": DeviceState.IDLE, "reason": None, "since": None, "study": None, "trial": None, "phase": None}
 """What a device is up to at the moment is no part of a result."""
 
+_OTHERS: Final = "(another)"
+"""Stands for other studies, whose trials kept a device busy too; no study can be called that."""
+
 _PLAIN: Final = re.compile(r"[a-z0-9 ,.:%-]+")
 """Reasons that name neither people, in brackets, nor folders."""
 
@@ -106,11 +109,11 @@ def _silenced(device: Mapping[str, object]) -> dict[str, object]:
 
 
 def _anonymous(activity: Activity, names: Collection[str]) -> Activity:
-    is_ours = activity.study in names
+    is_others = activity.study is not None and activity.study not in names
     is_plain = activity.activity == DeviceState.IDLE and _PLAIN.fullmatch(activity.reason or "")
     return replace(
         activity,
         reason=activity.reason if is_plain else None,
-        study=activity.study if is_ours else None,
-        trial=activity.trial if is_ours else None,
+        study=_OTHERS if is_others else activity.study,
+        trial=0 if is_others else activity.trial,
     )

@@ -106,7 +106,7 @@ def test_devices_that_were_used_keep_name_and_timeline(excerpt: Path) -> None:
     assert told == [
         ("idle", "no study runs", None),
         ("training", None, "shared"),
-        ("training", None, None),
+        ("training", None, "(another)"),
         ("foreign", None, None),
         ("idle", "waits for its next trial", None),
         ("idle", None, None),
