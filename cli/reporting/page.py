@@ -9,7 +9,7 @@ from typing import Final
 from jinja2 import Environment, StrictUndefined
 
 from cnnbo import __version__
-from cnnbo.cli.reporting.parts import Drawing, Section, Table
+from cnnbo.cli.reporting.parts import Cell, Drawing, Section, Table
 from cnnbo.cli.reporting.style import theme_css
 from cnnbo.cli.reporting.tables import text_of
 
@@ -17,6 +17,12 @@ MARK: Final = "cnnbo-report"
 """Name of the meta element that says of which study or comparison a page is."""
 
 _PACKAGE: Final = "cnnbo.cli.reporting"
+
+_WORD: Final = 16
+"""Up to so many letters are kept on one line."""
+
+_SENTENCE: Final = 60
+"""Texts longer than that need a column as wide as a sentence's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +66,7 @@ def page_of(report: Report, written_at: float) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined)
     environment.tests["drawing"] = lambda part: isinstance(part, Drawing)
     environment.tests["table"] = lambda part: isinstance(part, Table)
-    environment.filters["number_columns"] = _number_columns
+    environment.filters["column_classes"] = _column_classes
     environment.filters["text"] = text_of
     template = environment.from_string(_resource("page.html.j2"))
     return template.render(
@@ -76,9 +82,14 @@ def _resource(name: str) -> str:
     return files(_PACKAGE).joinpath(name).read_text(encoding="utf-8")
 
 
-def _number_columns(table: Table) -> Sequence[bool]:
-    """Which columns hold numbers, as far as they hold anything."""
-    return [
-        any(row[index] is not None for row in table.rows) and not any(isinstance(row[index], str) for row in table.rows)
-        for index in range(len(table.columns))
-    ]
+def _column_classes(table: Table) -> Sequence[str]:
+    """How the columns are set: numbers below each other, sentences with room to read, everything else on one line."""
+    return [_column_class([row[index] for row in table.rows]) for index in range(len(table.columns))]
+
+
+def _column_class(cells: Sequence[Cell]) -> str:
+    texts = [cell for cell in cells if isinstance(cell, str)]
+    if not texts:
+        return "number"
+    longest = max(map(len, texts))
+    return "prose" if longest > _SENTENCE else "words" if longest > _WORD else "word"
