@@ -132,6 +132,7 @@ def _readme(record: Record, facts: Facts) -> str:
         specs=record.studies,
         software=facts.software,
         licence=_licence(facts),
+        has_checksums=bool(facts.data.sha256),
         has_command=any(study.spec.model is None for study in record.studies),
     )
 
@@ -140,5 +141,5 @@ def _licence(facts: Facts) -> str:
     if facts.data.is_svhn:
         return TERMS
     if not facts.data.name:
-        return "cnnbo handed no images to the trials; what the command read, its authors know."
-    return f"The images are those of {facts.data.name}; whoever made them says on which terms they may be used."
+        return "The data are what the trained program read; those who wrote it know on which terms they may be used."
+    return f"The data are those in {facts.data.name}; whoever made them says on which terms they may be used."

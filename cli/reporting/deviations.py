@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Final, assert_never
 
 from cnnbo.cli.output import scalar
+from cnnbo.cli.reporting.captions import data_name
 from cnnbo.cli.reporting.parts import Column, Table
 from cnnbo.cli.reporting.read import Record
 from cnnbo.models.registry import SVHN_CNN
@@ -72,7 +73,7 @@ def _images(record: Record) -> Iterator[Row]:
     yield (
         "Images",
         f"SVHN: {_TUNING:,} for tuning (train + extra), {_TEST:,} to test",
-        SAME if is_whole else f"{data.name or 'unknown images'}: {counts}",
+        SAME if is_whole else f"{data_name(record.context)}: {counts}",
         "Accuracies on different images can't be compared with each other; methods on the same images can.",
     )
     yield (

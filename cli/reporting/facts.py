@@ -30,7 +30,7 @@ class DataFacts:
     """What is known of a data folder.
 
     Attributes:
-        name: for people; never that of a data set it isn't. Empty where there is no folder.
+        name: of the folder; empty where there is none.
         is_svhn: whether its files are, byte for byte, the official ones of SVHN.
         images: how many there are, by part (`train`, `extra`, `test`); a part that can't be read is missing.
         sha256: checksums by the files' names; empty where nobody asked for them.
@@ -125,14 +125,9 @@ def gather_facts(data_dir: str | None, needs_driver: bool) -> Facts:
 
 
 def data_facts(folder: Path) -> DataFacts:
-    """Look at a data folder; no image or label is read, but each file to its end.
-
-    A folder that is called after SVHN without holding it is told apart by its name.
-    """
+    """Look at a data folder; no image or label is read, but the files to their ends."""
     is_svhn = all((folder / name).is_file() and is_official(folder / name) for name in FILES.values())
-    is_misnamed = not is_svhn and "svhn" in folder.name.lower()
-    name = f"{folder.name} (not the official SVHN)" if is_misnamed else folder.name
-    return DataFacts("SVHN" if is_svhn else name, is_svhn, dict(_counts(folder)))
+    return DataFacts(folder.name, is_svhn, dict(_counts(folder)))
 
 
 def _counts(folder: Path) -> Iterator[tuple[str, int]]:

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from cnnbo.cli import output
+from cnnbo.cli.reporting.captions import data_name
 from cnnbo.cli.reporting.comparison_report import headline, sections_of_comparison
 from cnnbo.cli.reporting.deviations import differences, times
 from cnnbo.cli.reporting.page import Report
 from cnnbo.cli.reporting.parts import Section
 from cnnbo.cli.reporting.read import Record
 from cnnbo.cli.reporting.study_report import sections_of_study
-from cnnbo.models.registry import SVHN_CNN
 from cnnbo.scheduler.study import Study
 
 
@@ -41,7 +41,7 @@ def _study_headline(study: Study) -> tuple[str, ...]:
 def _facts(record: Record) -> Iterator[tuple[str, str]]:
     yield "Measured", _measured(record)
     if record.spec.data_dir is not None:
-        yield "Images", _images(record)
+        yield "Data", _images(record)
     yield "Device", _devices(record)
     begin, end = (datetime.fromtimestamp(at, UTC) for at in record.span)
     until = f"{end:%H:%M}" if begin.date() == end.date() else f"{end:%Y-%m-%d %H:%M}"
@@ -70,16 +70,15 @@ def _measured(record: Record) -> str:
 
 
 def _images(record: Record) -> str:
-    data, name = record.facts.data, record.facts.data.name
+    data, name = record.facts.data, data_name(record.context)
     if data.sides is None:
-        return f"{name} (not readable where this was written)"
+        return name
     train, validation = data.sides
     limit = record.spec.trial.images
-    used = f" (a trial takes {min(limit, train):,} of them)" if limit is not None and limit < train else ""
+    used = f" (a trial takes {limit:,} of them)" if limit is not None and limit < train else ""
     test = data.images.get("test")
     scored = "no test set" if test is None else f"{test:,} to test"
-    told = "" if data.is_svhn or record.spec.model != SVHN_CNN.name else "; not the images of 2016"
-    return f"{name}: {train:,} to train{used}, {validation:,} to validate, {scored}{told}"
+    return f"{name}: {train:,} to train{used}, {validation:,} to validate, {scored}"
 
 
 def _devices(record: Record) -> str:

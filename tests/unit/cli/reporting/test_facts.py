@@ -28,7 +28,7 @@ def test_images_are_counted_and_called_by_their_folder(digits: Path) -> None:
 def test_a_folder_called_svhn_is_not_believed(digits: Path) -> None:
     """Drawn digits in a folder `svhn` must never pass for the real ones."""
     folder = digits.rename(digits.with_name("my_SVHN"))
-    assert (data_facts(folder).name, data_facts(folder).is_svhn) == ("my_SVHN (not the official SVHN)", False)
+    assert (data_facts(folder).name, data_facts(folder).is_svhn) == ("my_SVHN", False)
 
 
 def test_a_folder_that_is_gone_leaves_its_name(tmp_path: Path) -> None:
