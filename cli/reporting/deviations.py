@@ -130,7 +130,7 @@ def _training(record: Record) -> Iterator[Row]:
     )
     yield (
         "Loss",
-        "sum over the batch of -log of the softmax, which is NaN once a probability rounds to 0",
+        "sum over the batch of the negative log of the softmax, which is NaN once a probability rounds to 0",
         "the same sum, computed from the logits, where nothing rounds to 0",
         "Trainings that broke by rounding alone in 2016 go on here.",
     )
