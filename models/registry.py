@@ -56,7 +56,9 @@ SVHN_FOREST: Final = ModelSpec(
     space=SearchSpace(
         (
             IntParameter("n_estimators", 20, 200, "log"),
-            FloatParameter("max_features", 0.005, 0.5, "log"),  # share of the pixels that a split may choose from
+            FloatParameter(
+                "max_features", 0.004, 0.125, "log"
+            ),  # share of the pixels that a split looks at, and of its time
             IntParameter("min_samples_leaf", 1, 50, "log"),
         )
     ),
