@@ -84,10 +84,7 @@ def _studies(state: Path, name: str) -> "Mapping[str, Study]":
     from cnnbo.daemon.journal import read_journal
     from cnnbo.scheduler.errors import RequestError
 
-    try:
-        stored, _ = read_journal(state)
-    except PermissionError as error:
-        raise RequestError(f"{state}: its files are somebody else's; type this as the user of that daemon.") from error
+    stored, _ = read_journal(state)
     studies = {known.study.name: known.study for known in stored}
     if name not in studies:
         known_names = ", ".join(studies) or "none"

@@ -7,6 +7,7 @@ One thread owns the connection; the event loop awaits it and never touches SQLit
 import asyncio
 import json
 import logging
+import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -281,10 +282,10 @@ def read_journal(state: Path) -> tuple[list[StoredStudy], list[dict[str, object]
     """Read studies and last known devices of a state folder without a daemon; changes nothing.
 
     Raises:
-        ConfigurationError: the file is no journal, is damaged, or one of a newer version.
+        ConfigurationError: the file is no journal, is damaged, one of a newer version, or somebody else's.
     """
     path = state / JOURNAL_NAME
-    if not path.exists():
+    if not _is_there(path):
         return [], []
     with _readable(path), closing(_connect(path, read_only=True)) as connection:
         _check_format(connection, path)
@@ -370,6 +371,23 @@ def write_journal(
         _insert_devices(connection, devices, newest)
         _insert_activities(connection, activities)
         connection.execute("COMMIT")
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is a journal, which this user may read.
+
+    Raises:
+        ConfigurationError: it may not be read.
+    """
+    try:
+        if not path.exists():
+            return False
+        is_readable = os.access(path, os.R_OK)
+    except PermissionError:  # nor may its folder
+        is_readable = False
+    if not is_readable:
+        raise ConfigurationError(f"{path}: this is somebody else's; ask its owner, or name a --state folder of yours.")
+    return True
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from cnnbo.scheduler.space import Configuration, FloatParameter, SearchSpace
+from cnnbo.scheduler.space import Configuration, FloatParameter, Point, SearchSpace
 from cnnbo.scheduler.spec import Direction, Part, Plan, Stage, StudySpec, Task, to_objective
 from cnnbo.scheduler.study import Study, StudyState
 from cnnbo.scheduler.trial import Trial, TrialState
@@ -108,16 +108,22 @@ def search_spec(template: StudySpec, plan: Plan, method: str, optimizer: str, ru
 def fixed_spec(
     template: StudySpec, plan: Plan, stage: Stage, start: Sequence[Configuration], repeats: int
 ) -> StudySpec:
-    """A study of known configurations, each trained so many times, with seeds of its own."""
+    """A study of known configurations, each trained so many times, with seeds of its own.
+
+    Configurations that are one point of the space are one configuration.
+    """
     part = Part(plan, stage)
+    distinct: dict[Point, Configuration] = {}
+    for configuration in start:
+        distinct.setdefault(template.space.encode(configuration), configuration)
     return replace(
         template,
         name=study_name(part),
         optimizer="random",  # which is never asked
-        evaluations=len(start) * repeats,
+        evaluations=len(distinct) * repeats,
         initial=0,
         seed=derived_seed(plan.seed, stage),
-        start=tuple(start),
+        start=tuple(distinct.values()),
         repeats=repeats,
         part=part,
     )

@@ -1,6 +1,5 @@
 """From a state folder to what a report is made of, whether or not a daemon is writing there."""
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,9 +7,9 @@ from pathlib import Path
 from cnnbo.cli.output import device_label
 from cnnbo.cli.reporting.context import Context, Spell
 from cnnbo.cli.reporting.facts import Facts, gather_facts, read_facts
-from cnnbo.daemon.journal import JOURNAL_NAME, StoredStudy, read_journal, read_timeline
+from cnnbo.daemon.journal import StoredStudy, read_journal, read_timeline
 from cnnbo.scheduler.comparison import Members
-from cnnbo.scheduler.errors import ConfigurationError, RequestError
+from cnnbo.scheduler.errors import RequestError
 from cnnbo.scheduler.spec import StudySpec
 from cnnbo.scheduler.study import Study
 from cnnbo.scheduler.trial import Attempt
@@ -73,7 +72,6 @@ def read_record(state: Path, name: str, n_devices: Sequence[int], now: float) ->
         RequestError: there is none of that name, or none of its trials has ended.
         ConfigurationError: the journal can't be read.
     """
-    _check_readable(state)
     stored, devices = read_journal(state)
     members = Members.of((each.study for each in stored), name)
     chosen = tuple(each for each in stored if each.study in members.studies)
@@ -97,14 +95,6 @@ def read_record(state: Path, name: str, n_devices: Sequence[int], now: float) ->
         n_devices=tuple(n_devices),
     )
     return Record(name, state, chosen, members if members.studies else None, context, facts, bundled is not None)
-
-
-def _check_readable(state: Path) -> None:
-    if state.exists() and not os.access(state, os.R_OK | os.X_OK):
-        raise ConfigurationError(f"{state}: this state folder is somebody else's; have its owner write the report.")
-    journal = state / JOURNAL_NAME
-    if journal.exists() and not os.access(journal, os.R_OK):
-        raise ConfigurationError(f"{journal}: this journal is somebody else's; have its owner write the report.")
 
 
 def _names(stored: Iterable[StoredStudy]) -> str:

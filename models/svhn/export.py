@@ -19,7 +19,7 @@ from cnnbo.models.files import replacing
 from cnnbo.models.svhn.layout import CLASSES, LUMA, SIDE
 from cnnbo.models.svhn.network import Network
 
-import keras  # type: ignore[import-untyped]  # isort: skip - after `network`, which keeps TensorFlow's start-up quiet
+import keras  # isort: skip - after `network`, which keeps TensorFlow's start-up quiet
 
 _EPSILON: Final = 1e-3  # a variance below is rounding, as in `standardised_grey`; any contrast is far above
 
