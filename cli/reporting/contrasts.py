@@ -77,7 +77,9 @@ def _measures(members: Members, line: Line) -> Iterable[tuple[str, Values]]:
         if study.spec.part is not None
     }
     picked = chosen(members, line)
-    yield BEST, {choice.run: choice.validation for choice in picked if choice.rule == FOUND}
+    found = {choice.run: choice.validation for choice in picked if choice.rule == FOUND}
+    # A run that found nothing is worse than any other; left out it would flatter its method.
+    yield BEST, {run: found.get(run, floor) for run, trace in traces.items() if len(trace) and floor is not None}
     if floor is not None:
         yield AREA, {run: area(trace, floor, direction) for run, trace in traces.items() if len(trace)}
     for rule, name in HELD_OUT.items():
@@ -127,8 +129,9 @@ def contrast_table(members: Members, plan: Plan, context: Context) -> Table | No
         "Mann and Whitney's U of the first method's runs and its two-sided p, not corrected for the number of rows; "
         "the probability that a run of the first is better than one of the second (Vargha and Delaney's A, 0.5 where "
         "there is no difference) with Newcombe's 95 % interval. The area under the trace is the mean of the best seen "
-        f"over all evaluations, where {_floor_words(members)} counts before the first success. Pairs are runs of the "
-        "same number: they share the seeds of their trainings, trial by trial, but not their configurations. "
+        f"over all evaluations, where {_floor_words(members)} counts before the first success, and as what a run found "
+        "that has none. Pairs are runs of the same number: they share the seeds of their trainings, trial by trial, "
+        "but not their configurations. "
         f"{captions.where(context)}",
         (
             Column("method", "Method"),

@@ -15,10 +15,12 @@ from cnnbo.scheduler.comparison import (
     derived_seed,
     due,
     finalists,
+    fixed_spec,
     lines,
     search_spec,
 )
 from cnnbo.scheduler.events import StudyArchived, StudyCancelled
+from cnnbo.scheduler.space import FloatParameter, SearchSpace
 from cnnbo.scheduler.spec import Direction, Plan, Stage, StudySpec, Task
 from cnnbo.scheduler.study import Study, StudyState
 from cnnbo.scheduler.trial import TrialState
@@ -125,6 +127,14 @@ def test_each_finalist_is_trained_again_as_often_as_planned(whole: Members) -> N
         for f in finalists(s, line.evaluations)
     ]
     assert all(configuration in unique for configuration in best)
+
+
+def test_configurations_that_are_one_point_are_trained_once() -> None:
+    """Else the study would lack a trial that nobody can propose."""
+    template = StudySpec(SearchSpace((FloatParameter("x", 0.0, 1.0),)), model="svhn-cnn")
+    spec = fixed_spec(template, PLAN, Stage.CONFIRM, [{"x": 0.5}, {"x": 0.25}, {"x": 0.5}], 2)
+    assert (spec.start, spec.evaluations) == (({"x": 0.5}, {"x": 0.25}), 4)
+    assert Study(spec).requestable == 0
 
 
 def test_figure_2_changes_one_parameter_at_a_time_of_the_best_configuration(whole: Members) -> None:

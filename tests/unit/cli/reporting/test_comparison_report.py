@@ -247,3 +247,19 @@ def test_lower_is_better_where_the_metric_is_minimised() -> None:
             if upright.get("measure") != "area under the trace":  # where a guess has no sign
                 for column in ("evaluations", "runs_reached", "superiority", "p", "pairs_won"):
                     assert upright.get(column) == turned.get(column)
+
+
+def test_a_run_that_found_nothing_counts_as_the_worst() -> None:
+    """Left out, it would flatter its method."""
+    plan = Plan("small", ("bo", "random"), runs=3, evaluations=4, confirm=1, twice=False)
+
+    def training(spec: StudySpec, trial: Trial) -> Outcome:
+        is_unlucky = spec.part is not None and (spec.part.method, spec.part.run) == ("random", 2)
+        return Outcome(None) if is_unlucky else Outcome(0.5 + trial.id / 100)
+
+    found = members(comparison(plan, training))
+    table = contrast_table(found, plan, _CONTEXT)
+    assert table is not None
+    rows = [dict(zip((column.key for column in table.columns), row, strict=True)) for row in table.rows]
+    [best] = [row for row in rows if row["measure"] == "best found, validation"]
+    assert (best["n_first"], best["n_second"], best["u"]) == (3, 3, 3 * 2 / 2 + 3)
