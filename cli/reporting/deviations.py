@@ -73,7 +73,7 @@ def _images(record: Record) -> Iterator[Row]:
     yield (
         "Images",
         f"SVHN: {_TUNING:,} for tuning (train + extra), {_TEST:,} to test",
-        SAME if is_whole else f"{data_name(record.context)}: {counts}",
+        SAME if is_whole else f"{data_name(record.context) or 'unknown'}: {counts}",
         "Accuracies on different images can't be compared with each other; methods on the same images can.",
     )
     yield (

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cnnbo.cli.output import device_label
 from cnnbo.cli.reporting.context import Context, Spell
-from cnnbo.cli.reporting.facts import Facts, gather_facts, read_facts
+from cnnbo.cli.reporting.facts import DataFacts, Facts, gather_facts, read_facts
 from cnnbo.daemon.journal import StoredStudy, read_journal, read_timeline
 from cnnbo.scheduler.comparison import Members
 from cnnbo.scheduler.errors import RequestError
@@ -121,7 +121,7 @@ def _context(facts: Facts, spec: StudySpec, devices: Iterable[Mapping[str, objec
     train, validation = facts.data.sides or (None, None)
     price = spec.budget.price_per_device_hour
     return Context(
-        data_name=facts.data.name,
+        data_name=_honest(facts.data),
         is_svhn=facts.data.is_svhn,
         devices=tuple(dict.fromkeys(str(known[uuid]["name"]) if uuid in known else uuid for uuid in used)),
         written_at=0.0,
@@ -131,6 +131,12 @@ def _context(facts: Facts, spec: StudySpec, devices: Iterable[Mapping[str, objec
         validation_images=validation,
         test_images=facts.data.images.get("test"),
     )
+
+
+def _honest(data: DataFacts) -> str:
+    """The folder's name, so that nobody takes other data in a folder called after SVHN for it."""
+    is_misnamed = "svhn" in data.name.lower() and not data.is_svhn
+    return f"{data.name} (not the official files)" if is_misnamed else data.name
 
 
 def _spells(state: Path, used: Sequence[str], begin: float, end: float) -> tuple[Spell, ...]:

@@ -79,7 +79,7 @@ def test_a_comparison_is_reported_and_redrawn_from_its_bundle(report: Run, tmp_p
     ids = re.findall(r' id="([^"]+)"', page)
     assert len(ids) == len(set(ids))
     first_screen = page[: page.index("<nav")]
-    assert "street_mnist (not SVHN): 8 to train, 2 to validate, 3 to test" in first_screen
+    assert "street_mnist: 8 to train, 2 to validate, 3 to test" in first_screen
     assert "bo against random, 2 runs of 5 evaluations each" in first_screen
     assert "A Processor (cpu-0, cpu-1)" in first_screen
     assert "2026-01-01 00:00 to" in first_screen

@@ -87,6 +87,13 @@ def test_images_and_price_are_known(tmp_path: Path) -> None:
     assert (context.train_images, context.validation_images, context.test_images) == (8, 2, 3)
 
 
+def test_a_folder_called_svhn_is_not_believed(tmp_path: Path) -> None:
+    """Drawn digits in a folder of that name must not pass for the real ones in any caption."""
+    write_dataset(tmp_path / "my_SVHN", {"train": 4, "extra": 6, "test": 3}, seed=0)
+    context = read(write_state(tmp_path / "state", PLAYED, tmp_path / "my_SVHN"), "small").context
+    assert (context.data_name, context.is_svhn) == ("my_SVHN (not the official files)", False)
+
+
 def test_unknown_names_are_told_with_those_there_are(state: Path) -> None:
     """The parts of a comparison are left out: there may be dozens."""
     with pytest.raises(RequestError, match=r"no study and no comparison 'smal' in .*; there are: small, alone\."):
