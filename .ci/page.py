@@ -2,8 +2,8 @@
 
     .venv/bin/python .ci/page.py axe.min.js DIR
 
-Draws a comparison and one of its runs into DIR. Each page must pass axe-core's rules, fit into the window (wide tables
-scroll inside of their own box), and ask nobody for anything.
+Draws a comparison and one of its runs into DIR, and looks at the example in docs/ as well. Each page must pass
+axe-core's rules, fit into the window (wide tables scroll inside of their own box), and ask nobody for anything.
 """
 
 import json
@@ -17,6 +17,7 @@ from typing import Any, Final
 sys.path.append(str(Path(__file__).parent.parent))
 
 from selenium import webdriver
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from tests.comparisons import comparison
@@ -28,6 +29,7 @@ WIDTHS: Final = (1280, 400)
 SCHEMES: Final = ("light", "dark")
 NAMES: Final = ("small", "small-bo-1")
 PAGE_S: Final = 60
+EXAMPLE: Final = Path(__file__).resolve().parent.parent / "docs/example-report/index.html"
 
 AXE: Final = """
 const done = arguments[arguments.length - 1];
@@ -52,15 +54,27 @@ def draw(folder: Path) -> list[Path]:
     return pages
 
 
+class NoBrowserError(Exception):
+    """Chromium does not start here."""
+
+
 @contextmanager
 def browser() -> Iterator[webdriver.Chrome]:
-    """Debian's Chromium, without a window."""
+    """Debian's Chromium, without a window.
+
+    Raises:
+        NoBrowserError: it can't be started.
+    """
     options = Options()
     options.binary_location = shutil.which("chromium") or ""
     options.add_argument("--headless")
     options.add_argument("--no-sandbox")  # it refuses to run as root otherwise
+    options.add_argument("--disable-dev-shm-usage")  # containers have little of that
     options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
-    driver = webdriver.Chrome(options, Service(shutil.which("chromedriver")))
+    try:
+        driver = webdriver.Chrome(options, Service(shutil.which("chromedriver")))
+    except WebDriverException as error:
+        raise NoBrowserError(" ".join(str(error.msg).split())) from error
     driver.set_page_load_timeout(PAGE_S)
     driver.set_script_timeout(PAGE_S)
     try:
@@ -96,17 +110,25 @@ def requests(driver: webdriver.Chrome) -> Iterator[str]:
 def main() -> int:
     """Look at every page in every way; returns the exit status."""
     axe, folder = Path(sys.argv[1]).read_text(), Path(sys.argv[2])
+    pages = [*draw(folder), EXAMPLE]
+    try:
+        with browser() as driver:
+            return 1 if sum(look_at(driver, axe, page) for page in pages) else 0
+    except NoBrowserError as error:
+        print(f"skipped: Chromium could not be started here: {error}")
+        return 0
+
+
+def look_at(driver: webdriver.Chrome, axe: str, page: Path) -> int:
+    """Tell what is wrong with a page in every way of looking at it; returns how much."""
     found = 0
-    pages = draw(folder)
-    with browser() as driver:
-        for page in pages:
-            for width in WIDTHS:
-                for scheme in SCHEMES:
-                    told = list(problems(driver, axe, page, width, scheme))
-                    found += len(told)
-                    place = f"{page.parent.name}, {width} px, {scheme}"
-                    print(*(f"{place}: {problem}" for problem in told or ["good"]), sep="\n")
-    return 1 if found else 0
+    for width in WIDTHS:
+        for scheme in SCHEMES:
+            told = list(problems(driver, axe, page, width, scheme))
+            found += len(told)
+            place = f"{page.parent.name}, {width} px, {scheme}"
+            print(*(f"{place}: {problem}" for problem in told or ["good"]), sep="\n")
+    return found
 
 
 if __name__ == "__main__":

@@ -313,6 +313,8 @@ class Handler:
         return {"outcome": outcome, **self._show_study(spec.name)}
 
     async def _begin(self, spec: StudySpec, receipt: Receipt | None) -> "SubmitOutcome":
+        if Members.of(self._shell.studies, spec.name).studies:
+            raise RequestError(f"there is a comparison {spec.name}; give the study another name.")
         self._check_means([spec])
         async with self._preparing:
             await prepare_data(spec)

@@ -108,4 +108,18 @@ def _print_plan(specs: "Sequence[StudySpec]", settings: "Settings", devices: str
     for line in plan_lines(part.plan, specs, count, median_s):
         print(line)
     print(selection.note)
+    _print_differences(specs)
     print("Nothing was started.")
+
+
+def _print_differences(specs: "Sequence[StudySpec]") -> None:
+    from cnnbo.cli.reporting.deviations import SAME, differences
+    from cnnbo.cli.reporting.read import planned_record
+
+    table = differences(planned_record(specs))
+    if table is None:
+        return
+    print("What differs from 2016 (why it matters stands in the report):")
+    for aspect, in_2016, here, _ in table.rows:
+        if here != SAME:
+            print(f"  {aspect}: {in_2016}\n    here: {here}")

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator
 from typing import Final, assert_never
 
-from cnnbo.cli.output import scalar
+from cnnbo.cli.output import scalar, times
 from cnnbo.cli.reporting.captions import data_name
 from cnnbo.cli.reporting.parts import Column, Table
 from cnnbo.cli.reporting.read import Record
@@ -224,10 +224,11 @@ def _search(record: Record) -> Iterator[Row]:
         "Proposals repeat bit for bit; trainings as far as TensorFlow does on the same machine.",
     )
     devices = len({a.device for s in record.studies for t in s.trials for a in t.attempts})
+    side_by_side = f"up to {devices}" if devices else "as many as there are devices"
     yield (
         "Trials side by side",
         "not told by the published code; the post reckons with 50 GPUs and perfect scaling",
-        f"up to {devices}, shared by all runs in turn" if plan else f"up to {devices}",
+        f"{side_by_side}, shared by all runs in turn" if plan else side_by_side,
         "A proposal knows what is running, but not what it will come to; no method gets the quiet hours.",
     )
 
@@ -270,7 +271,9 @@ def _judgement(record: Record) -> Iterator[Row]:
     yield (
         "The test set",
         "loaded; in the published code the line that scores it is commented out",
-        f"opened {times(record.test_set_openings)}, each time to score one final training on all tuning data",
+        f"opened {times(record.test_set_openings)}, each time to score one final training on all tuning data"
+        if record.test_set_openings
+        else "not opened (yet): it is for final trainings on all tuning data, once for each",
         "What is looked at often is tuned for.",
     )
     packages = record.facts.software.packages
@@ -288,12 +291,3 @@ def _begins_untuned(spec: StudySpec) -> bool:
 
 def _number(count: int | None) -> str:
     return "an unknown number" if count is None else f"{count:,}"
-
-
-def times(count: int) -> str:
-    """How often, for people.
-
-    >>> [times(count) for count in (0, 1, 12)]
-    ['0 times', '1 time', '12 times']
-    """
-    return f"{count} time" if count == 1 else f"{count} times"

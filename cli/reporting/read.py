@@ -116,6 +116,16 @@ def _span(studies: Sequence[Study], now: float) -> tuple[float, float]:
     )
 
 
+def planned_record(specs: Sequence[StudySpec]) -> Record:
+    """What would be known of a comparison that begins with these studies, before its first trial."""
+    stored = tuple(StoredStudy(key, Study(spec)) for key, spec in enumerate(specs))
+    part = specs[0].part
+    assert part is not None
+    facts = gather_facts(specs[0].data_dir, False)
+    members = Members.of((each.study for each in stored), part.plan.name)
+    return Record(part.plan.name, Path(), stored, members, _context(facts, specs[0], (), ()), facts, is_bundle=False)
+
+
 def _context(facts: Facts, spec: StudySpec, devices: Iterable[Mapping[str, object]], used: Sequence[str]) -> Context:
     known = {str(device["uuid"]): device for device in devices if device["uuid"] in used}
     train, validation = facts.data.sides or (None, None)

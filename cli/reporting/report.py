@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from cnnbo.cli import output
+from cnnbo.cli.output import times
 from cnnbo.cli.reporting.captions import data_name
 from cnnbo.cli.reporting.comparison_report import headline, sections_of_comparison
-from cnnbo.cli.reporting.deviations import differences, times
+from cnnbo.cli.reporting.deviations import differences
 from cnnbo.cli.reporting.page import Report
 from cnnbo.cli.reporting.parts import Section
 from cnnbo.cli.reporting.read import Record

@@ -107,6 +107,14 @@ async def test_a_name_of_a_later_stage_that_is_taken_is_told_at_once(desk: Desk)
         await desk.ask(compare())
 
 
+async def test_a_study_takes_no_comparisons_name(desk: Desk) -> None:
+    """Orders to that name would be for the one or the other."""
+    await desk.ask(requests.Limit(devices=0))
+    await desk.ask(compare())
+    with pytest.raises(RequestError, match="there is a comparison c; give the study another name"):
+        await desk.ask(submission(name="c"))
+
+
 async def test_orders_to_a_comparison_reach_its_studies(desk: Desk) -> None:
     """Ten commands for ten studies would be asked of nobody."""
     await desk.ask(requests.Limit(devices=0))
