@@ -9,7 +9,7 @@ from tests.journals import write_state
 
 from cnnbo.cli.reporting.deviations import SAME, differences
 from cnnbo.cli.reporting.facts import DataFacts
-from cnnbo.cli.reporting.read import Record, read_record
+from cnnbo.cli.reporting.read import Record, planned_record, read_record
 from cnnbo.models.registry import SVHN_CNN
 from cnnbo.scheduler import FloatParameter, IntParameter, SearchSpace
 from cnnbo.scheduler.events import TrialCompleted, TrialStarted
@@ -121,3 +121,12 @@ def test_other_programs_have_no_such_table(tmp_path: Path) -> None:
     """A study of somebody's own script doesn't repeat anything of 2016."""
     spec = StudySpec(SearchSpace((FloatParameter("x", 0.0, 1.0),)), name="own", command=("train",), optimizer="random")
     assert differences(single(tmp_path, spec)) is None
+
+
+def test_the_differences_are_known_before_the_first_trial() -> None:
+    """`cnnbo compare --dry-run` tells them to whoever decides whether to begin."""
+    specs = [each.study.spec for each in comparison() if each.study.spec.part and each.study.spec.part.method]
+    told = rows(with_images(planned_record(specs), STREET))
+    assert told["Images"][1].startswith("street_mnist: 8,000")
+    assert told["Trials side by side"][1] == "as many as there are devices, shared by all runs in turn"
+    assert told["The test set"][1].startswith("not opened (yet)")
