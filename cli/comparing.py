@@ -15,8 +15,6 @@ from cnnbo.scheduler.study import Study
 QUIET_S: Final = 300.0
 """After so many seconds without a line there is a heartbeat."""
 
-_REST: Final = ("paused", "finished", "failed", "cancelled")
-
 
 class Course:
     """Tells the course of one comparison, line by line.
@@ -101,8 +99,8 @@ class Course:
         return f"{self._finished} of {total} finished, {running} running{left}"
 
     async def is_over(self, show: Show) -> bool:
-        """Whether all of it has ended; or stands still, for whatever isn't paused has ended."""
-        if any(study["state"] not in _REST or study["running"] for study in self._studies.values()):
+        """Whether all of it has ended; or was paused by crashes, with nothing left running."""
+        if not all(_is_at_rest(study) for study in self._studies.values()):
             return False
         # What comes next is created after the end of what was before; the daemon knows whether anything does.
         shown = await show()
@@ -119,8 +117,10 @@ class Course:
             if study["state"] == "failed":
                 self._line(f"         {study['name']}: no trial gave a value (cnnbo trials {study['name']} --failed)")
         if paused:
-            mend = f"cnnbo show {paused[0]}"
-            self._line(f"         {paused[0]} is paused ({mend}); once it is mended: cnnbo resume {self._name}")
+            start = "" if has_daemon else " (start a daemon first: cnnbo daemon)"
+            for name in paused:
+                self._line(f"         {name} was paused by equal crashes (cnnbo trials {name} --failed);")
+                self._line(f"         mend the cause, then{start}: cnnbo retry {name} --crashed")
             return 1
         for line in method_lines(shown):
             self._line(f"         {line}")
@@ -133,6 +133,11 @@ class Course:
     def _line(self, text: str) -> None:
         self._last_line = self._clock()
         self._say(text)
+
+
+def _is_at_rest(study: Mapping[str, Any]) -> bool:
+    is_waiting = study["state"] == "running" or (study["state"] == "paused" and study["reason"] != "crashes")
+    return not is_waiting and not study["running"]
 
 
 def _outcome(kind: str, news: Mapping[str, Any], metric: str) -> str:
@@ -260,7 +265,7 @@ def _cost_lines(total: int, devices: int, median_s: float | None, price: float) 
     if median_s is None:
         each_s = total / devices
         yield f"time: no trial like these is in the journal yet; each second of a trial makes {each_s:.0f} s {on}."
-        yield "      `cnnbo run` the same file with a few evaluations first, and this tells the hours."
+        yield "      `cnnbo run` the file under another name with a few evaluations first, and this tells the hours."
         return
     hours = total * median_s / 3600
     yield f"time: about {output.duration(total * median_s / devices)} {on}, at {median_s:.1f} s a trial (median so far)"

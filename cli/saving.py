@@ -51,7 +51,9 @@ def save_best(name: str, target: Path, force: bool, settings: "Settings", device
         typer.Exit: it was interrupted, which was told.
     """
     from cnnbo.daemon.handler import no_best
-    from cnnbo.scheduler.spec import Task
+    from cnnbo.scheduler.comparison import study_name
+    from cnnbo.scheduler.errors import RequestError
+    from cnnbo.scheduler.spec import Part, Stage, Task
 
     _check_place(target)
     study = _studies(settings.state, name)[name]
@@ -59,6 +61,12 @@ def save_best(name: str, target: Path, force: bool, settings: "Settings", device
     best = study.incumbent
     if best is None:
         raise no_best(name)
+    if study.spec.part is not None and study.spec.trial.task is not Task.FINAL:
+        final = study_name(Part(study.spec.part.plan, Stage.FINAL))
+        raise RequestError(
+            f"{name} is part of a comparison, which opens the test set at its end and trains what its runs chose then: "
+            f"cnnbo best {final} --save {target}"
+        )
     if study.spec.trial.task is Task.FINAL:
         trained, chosen = study, best
     else:

@@ -18,7 +18,7 @@ from cnnbo.daemon.journal import Receipt
 from cnnbo.daemon.shell import Shell
 from cnnbo.models.registry import find_model, missing_model_extra
 from cnnbo.scheduler.codec import decode_value
-from cnnbo.scheduler.comparison import Members, final_form, study_name
+from cnnbo.scheduler.comparison import Members, final_form, names, study_name
 from cnnbo.scheduler.errors import CnnboError, ConfigurationError, RequestError
 from cnnbo.scheduler.events import (
     DeviceDrained,
@@ -36,7 +36,7 @@ from cnnbo.scheduler.events import (
 from cnnbo.scheduler.optimizers.registry import missing_extra
 from cnnbo.scheduler.retrying import budget_refusal
 from cnnbo.scheduler.sense import nonsense_in
-from cnnbo.scheduler.spec import Origin, Part, Plan, Stage, StudySpec, fixed_differences
+from cnnbo.scheduler.spec import Origin, Plan, StudySpec, fixed_differences
 from cnnbo.scheduler.study import Study, StudyState
 from cnnbo.scheduler.trial import Failure
 
@@ -233,17 +233,35 @@ class Handler:
         return messages.show_object(study, self._now() if study.ended_at is None else study.ended_at)
 
     def _best(self, name: str) -> object:
-        found = self._show_study(name)["best"]
+        found = self._show_study(self._single(name).name)["best"]
         if found is None:
             raise no_best(name)
         return found
 
     async def _delete(self, name: str) -> dict[str, object]:
-        if (members := self._members(name)) is not None and not members.state.is_ended:
-            raise RequestError(f"comparison {name} is {members.state}; end it first: cnnbo cancel {name}")
+        if self.is_comparison(name):
+            self._check_ended(name)
+        elif (part := self._shell.study(name).spec.part) is not None:
+            whole = part.plan.name
+            raise RequestError(
+                f"{name} is part of comparison {whole}, which would have it done again; to remove all of it: "
+                f"cnnbo delete {whole}"
+            )
         for study in self._meant(name):
             await self._shell.delete(study)
         return {}
+
+    def _check_ended(self, comparison: str) -> None:
+        """Refuse what is for comparisons that have ended."""
+        state = Members.of(self._shell.studies, comparison).state
+        if not state.is_ended:
+            raise RequestError(f"comparison {comparison} is {state}; end it first: cnnbo cancel {comparison}")
+
+    def _single(self, name: str) -> Study:
+        """The study of that name, for what can't be done to a comparison as a whole."""
+        if (members := self._members(name)) is not None:
+            raise RequestError(f"{name} is a comparison; name one of its studies, like {members.studies[0].name}.")
+        return self._shell.study(name)
 
     async def _order_device(self, request: Request, device: str, peer: Peer, receipt: Receipt | None) -> "DeviceObject":
         if isinstance(request, requests.Drain):
@@ -261,10 +279,23 @@ class Handler:
         event: StudyAmended | StudyPaused | StudyResumed | StudyCancelled | StudyArchived,
         receipt: Receipt | None,
     ) -> "ShowObject | ComparisonObject":
-        for study in (concerned := self._concerned(name, event)):
-            # With the last of several: carried out in part, the order is carried out again as far as it is still due.
-            await self._shell.submit(study, event, receipt if study == concerned[-1] else None)
+        concerned = self._concerned(name, event)
+        for study in concerned:
+            try:
+                # With the last of several: carried out in part, it is carried out again as far as it is still due.
+                await self._shell.submit(study, event, receipt if study == concerned[-1] else None)
+            except RequestError:
+                if len(concerned) == 1:
+                    raise  # of several one may have ended in this moment
+        if isinstance(event, StudyCancelled) and self.is_comparison(name):
+            await self._cancel_rest(name)
         return self.show(name)
+
+    async def _cancel_rest(self, comparison: str) -> None:
+        """Cancel what was created while the parts that were there were being cancelled."""
+        for study in Members.of(self._shell.studies, comparison).studies:
+            if not study.state.is_ended:
+                await self._shell.submit(study.name, StudyCancelled(self._now()))
 
     def _concerned(self, name: str, event: Event) -> list[str]:
         """The studies that an order is for; of a comparison those in which it can happen.
@@ -272,6 +303,8 @@ class Handler:
         Raises:
             RequestError: it can happen in none.
         """
+        if isinstance(event, StudyArchived):
+            self._check_archive(name)
         refusals, concerned = [], []
         for study in self._meant(name):
             try:
@@ -283,16 +316,29 @@ class Handler:
             raise refusals[0]
         return concerned
 
+    def _check_archive(self, name: str) -> None:
+        """Refuse to archive a comparison, or a part of one, that goes on: an archived part ends it."""
+        if self.is_comparison(name):
+            self._check_ended(name)
+        elif (part := self._shell.study(name).spec.part) is not None:
+            self._check_ended(part.plan.name)
+
     async def _limit(self, name: str, count: int | None, receipt: Receipt | None) -> "ShowObject | ComparisonObject":
         """Let a study use at most so many devices, whatever its file says."""
         if count == 0:
             raise RequestError(f"a study uses one device at least; to start nothing new: cnnbo pause {name}")
-        spec = replace(self._shell.study(name).spec, max_devices=count)
+        spec = replace(self._single(name).spec, max_devices=count)
         return await self._apply(name, StudyAmended(self._now(), spec), receipt)
 
     async def _retry(self, name: str, request: requests.Retry) -> dict[str, object]:
         """Withdraw what trials came to and run them again; `retried` lists them."""
-        study = self._shell.study(name)
+        study = self._single(name)
+        part = study.spec.part
+        if part is not None and Members.of(self._shell.studies, part.plan.name).was_used(part.stage):
+            raise RequestError(
+                f"comparison {part.plan.name} has chosen from what {name} found, so its trials stay as they are; "
+                "to have it all again, give the comparison a new name."
+            )
         event = TrialsRetried(self._now(), _trials_to_retry(study, request))
         study.check(event)
         if limit := self._shell.exceeded_limit(study):
@@ -313,8 +359,8 @@ class Handler:
         return {"outcome": outcome, **self._show_study(spec.name)}
 
     async def _begin(self, spec: StudySpec, receipt: Receipt | None) -> "SubmitOutcome":
-        if Members.of(self._shell.studies, spec.name).studies:
-            raise RequestError(f"there is a comparison {spec.name}; give the study another name.")
+        if (plan := self._plan_with(spec.name)) is not None:
+            raise RequestError(f"comparison {plan.name} needs the name {spec.name}; give the study another one.")
         self._check_means([spec])
         async with self._preparing:
             await prepare_data(spec)
@@ -334,44 +380,61 @@ class Handler:
         """
         specs = [_of_peer(spec, peer) for spec in specs]
         plan = _plan_of(specs)
+        self._check_comparison(plan, specs)
         known = {study.name: study for study in self._shell.studies}
         missing = [spec for spec in specs if spec.name not in known]
         for spec in specs:
             if spec.name in known:
                 _check_same(known[spec.name], spec)
-        self._check_names_are_free(plan, specs)
         if missing:
             self._check_means(missing)
             async with self._preparing:
                 await prepare_comparison_data(missing[0])
             for spec in missing:
                 await self._create(spec)
-        outcome = "created" if len(missing) == len(specs) else await self._resume_comparison(plan.name)
+        outcome: SubmitOutcome = "created"
+        if len(missing) < len(specs):
+            outcome = await self._go_on_comparing(plan, [spec for spec in specs if spec.name in known])
         members = Members.of(self._shell.studies, plan.name)
         return {"outcome": outcome, **messages.comparison_object(members, self._now())}
 
-    async def _resume_comparison(self, name: str) -> "SubmitOutcome":
-        members = Members.of(self._shell.studies, name)
-        for study in members.studies:
-            if study.state is StudyState.CANCELLED or study.is_archived:
-                raise RequestError(
-                    f"comparison {name} is {'archived' if study.is_archived else 'cancelled'}; "
-                    f"give it a new name, or free this one: cnnbo delete {name}"
-                )
-        paused = [study.name for study in members.studies if study.state is StudyState.PAUSED]
-        for part in paused:
-            await self._shell.submit(part, StudyResumed(self._now()))
-        return "resumed" if paused else "finished" if members.state.is_ended else "going on"
+    async def _go_on_comparing(self, plan: Plan, specs: Sequence[StudySpec]) -> "SubmitOutcome":
+        """Amend the parts of a comparison that are there as far as that may be, and resume what is paused."""
+        outcomes = [await self._go_on(self._shell.study(spec.name), spec, None) for spec in specs]
+        for study in Members.of(self._shell.studies, plan.name).studies:
+            if study.state is StudyState.PAUSED:
+                await self._shell.submit(study.name, StudyResumed(self._now()))
+                outcomes.append("resumed")
+        if "resumed" in outcomes:
+            return "resumed"
+        return "finished" if Members.of(self._shell.studies, plan.name).state.is_ended else "going on"
 
-    def _check_names_are_free(self, plan: Plan, specs: Sequence[StudySpec]) -> None:
-        """Refuse a comparison that would come upon another study's name, now or at a later stage."""
-        names = {spec.name for spec in specs} | {study_name(Part(plan, stage)) for stage in Stage} | {plan.name}
+    def _check_comparison(self, plan: Plan, specs: Sequence[StudySpec]) -> None:
+        """Refuse a comparison that is over, has another plan, or would come upon another study's name."""
+        needed = names(plan) | {spec.name for spec in specs}
         for study in self._shell.studies:
-            is_own = study.spec.part is not None and study.spec.part.plan.name == plan.name
-            if study.name in names and not is_own:
-                raise RequestError(
-                    f"comparison {plan.name} needs the name {study.name}, which another study has; give it a new name."
+            own = study.spec.part
+            if own is None or own.plan.name != plan.name:
+                if study.name in needed:
+                    raise RequestError(
+                        f"comparison {plan.name} needs the name {study.name}, which another study has; "
+                        "give it a new name."
+                    )
+            elif own.plan != plan:
+                raise ConfigurationError(
+                    f"comparison {plan.name} exists with another evaluations, seed or [compare]; "
+                    "give it a new name, or the old values to go on."
                 )
+            elif study.state is StudyState.CANCELLED or study.is_archived:
+                raise RequestError(
+                    f"comparison {plan.name} is {'archived' if study.is_archived else 'cancelled'}; "
+                    f"give it a new name, or free this one: cnnbo delete {plan.name}"
+                )
+
+    def _plan_with(self, name: str) -> Plan | None:
+        """The plan of a comparison here that needs this name, now or later; None where there is none."""
+        plans = {study.spec.part.plan.name: study.spec.part.plan for study in self._shell.studies if study.spec.part}
+        return next((plan for plan in plans.values() if name in names(plan)), None)
 
     def _check_means(self, specs: Sequence[StudySpec]) -> None:
         """Refuse what can't be carried out here, all mistakes at once."""

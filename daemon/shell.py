@@ -5,6 +5,7 @@ else (control requests, running attempts, the proposer, the device reader) puts 
 """
 
 import asyncio
+import functools
 import logging
 import secrets
 import shutil
@@ -269,7 +270,9 @@ class Shell:
             self._tasks = tasks
             await self._reconcile()
             for comparison in {study.spec.part.plan.name for study in self.studies if study.spec.part is not None}:
-                await self._go_on_comparing(comparison)  # the daemon may have died between an end and what followed
+                await self._go_on_comparing(
+                    comparison, is_paused=False
+                )  # the daemon may have died between an end and what followed
             self.publish_all()
             for study in self.studies:
                 if study.state is StudyState.RUNNING:
@@ -323,16 +326,23 @@ class Shell:
         for command in commands:
             self._carry_out(after, command)
         if after.state.is_ended and after.spec.part is not None:
-            await self._go_on_comparing(after.spec.part.plan.name)
+            await self._go_on_comparing(after.spec.part.plan.name, is_paused=before.state is StudyState.PAUSED)
 
-    async def _go_on_comparing(self, comparison: str) -> None:
-        """Create the studies that are due in a comparison."""
-        for spec in due(Members.of(self.studies, comparison)):
-            created = StudyCreated(self._now(), spec)
-            try:
-                await self._journalled(lambda created=created: self._create(created, None))  # type: ignore[misc]
-            except RequestError as error:  # its name was taken meanwhile
-                log.error("comparison %s can't go on: %s", comparison, error)
+    async def _go_on_comparing(self, comparison: str, is_paused: bool) -> None:
+        """Create the studies that are due in a comparison.
+
+        Args:
+            comparison: its name.
+            is_paused: whether they are to wait until somebody resumes them, as what went before them did.
+        """
+        try:
+            for spec in due(Members.of(self.studies, comparison)):
+                created = StudyCreated(self._now(), spec)
+                await self._journalled(functools.partial(self._create, created, None))
+                if is_paused:
+                    await self._apply(spec.name, StudyPaused(self._now()))
+        except CnnboError as error:  # it must not take the other studies with it
+            log.error("comparison %s can't go on: %s", comparison, error)
 
     async def _create(self, event: StudyCreated, receipt: Receipt | None) -> None:
         study = Study(event.spec, at=event.at)

@@ -55,15 +55,15 @@ class _Claim:
             progress=sum(1 for trial in study.trials if trial.attempts) / study.spec.evaluations,
         )
 
-    @property
-    def has_slot(self) -> bool:
+    def has_slot(self, in_use: int) -> bool:
+        """Whether it may take one more device, where it and those that count as one with it have so many."""
         # Lowered evaluations may be fewer than the trials that wait: those beyond them would run for nothing.
         is_wanted = self.in_flight < self.study.spec.evaluations - self.study.finished
-        return is_wanted and (self.study.spec.max_devices is None or self.in_flight < self.study.spec.max_devices)
+        return is_wanted and (self.study.spec.max_devices is None or in_use < self.study.spec.max_devices)
 
-    def take(self, device: str) -> StartTrial | bool | None:
+    def take(self, device: str, in_use: int) -> StartTrial | bool | None:
         """Claim a device: a trial to start on it, None if it is kept for a point to come, False if not wanted."""
-        if not self.has_slot:
+        if not self.has_slot(in_use):
             return False
         trial = next((trial for trial in self.ready if self._may_run_on(trial, device)), None)
         if trial is not None:
@@ -124,21 +124,28 @@ def allocate(
     ]
     starts: list[Allocation] = []
     for device in idle:
-        for claim in _in_turn(claims):
-            taken = claim.take(device)
+        in_flight = _in_flight(claims)
+        for claim in _in_turn(claims, in_flight):
+            taken = claim.take(device, in_flight[_group(claim.study)])
             if taken is not False:
                 starts += [taken] if isinstance(taken, StartTrial) else []
                 break
     return starts + [RequestTrials(claim.study.name, claim.requested) for claim in claims if claim.requested]
 
 
-def _in_turn(claims: Sequence[_Claim]) -> list[_Claim]:
-    """The claims, whose turn it is first."""
+def _in_flight(claims: Sequence[_Claim]) -> Counter[str]:
+    """How many trials are in flight, by what counts as one."""
     in_flight: Counter[str] = Counter()
+    for claim in claims:
+        in_flight[_group(claim.study)] += claim.in_flight
+    return in_flight
+
+
+def _in_turn(claims: Sequence[_Claim], in_flight: Mapping[str, int]) -> list[_Claim]:
+    """The claims, whose turn it is first."""
     created_at: dict[str, float] = {}
     for claim in claims:
         group = _group(claim.study)
-        in_flight[group] += claim.in_flight
         created_at[group] = min(claim.study.created_at, created_at.get(group, math.inf))
 
     def turn(claim: _Claim) -> tuple[float, ...]:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from cnnbo.scheduler.space import Configuration, FloatParameter, Point, SearchSpace
+from cnnbo.scheduler.space import Configuration, FloatParameter, Point, Scale, SearchSpace
 from cnnbo.scheduler.spec import Direction, Part, Plan, Stage, StudySpec, Task, to_objective
 from cnnbo.scheduler.study import Study, StudyState
 from cnnbo.scheduler.trial import Trial, TrialState
@@ -46,6 +46,13 @@ def study_name(part: Part) -> str:
     if part.stage is Stage.SEARCH:
         return f"{part.plan.name}-{part.method}-{part.run}"
     return f"{part.plan.name}-{part.stage}"
+
+
+def names(plan: Plan) -> frozenset[str]:
+    """All names that a comparison needs, now or at a later stage: its own and those of its studies."""
+    runs = (Part(plan, Stage.SEARCH, method, run) for method in plan.methods for run in range(1, plan.runs + 1))
+    others = (Part(plan, stage) for stage in Stage if stage is not Stage.SEARCH)
+    return frozenset({plan.name, *map(study_name, runs), *map(study_name, others)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +136,13 @@ def fixed_spec(
     )
 
 
+_CHOSEN_FROM: Final[Mapping[Stage, tuple[Stage, ...]]] = {
+    Stage.SEARCH: (Stage.CONFIRM, Stage.FIGURE2, Stage.FINAL),
+    Stage.CONFIRM: (Stage.FINAL,),
+}
+"""What the later stages are made of."""
+
+
 @dataclass(frozen=True, slots=True)
 class Members:
     """The studies of one comparison that are there.
@@ -169,16 +183,22 @@ class Members:
 
     @property
     def state(self) -> StudyState:
-        """The state of the whole: running until all that is due has ended."""
+        """The state of the whole: running until all that is due has ended, paused where nothing goes on by itself."""
         states = [study.state for study in self.studies]
-        if StudyState.CANCELLED in states:
-            return StudyState.CANCELLED if all(state.is_ended for state in states) else StudyState.RUNNING
         if StudyState.RUNNING in states or due(self):
             return StudyState.RUNNING
-        if StudyState.PAUSED in states:
+        if StudyState.CANCELLED in states and StudyState.PAUSED not in states:
+            return StudyState.CANCELLED
+        if StudyState.PAUSED in states or not self.is_complete:
             return StudyState.PAUSED
-        is_failed = all(state is StudyState.FAILED for state in states)
+        is_failed = all(study.state is StudyState.FAILED for study in self.search.values())
         return StudyState.FAILED if is_failed else StudyState.FINISHED
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every run of every method is there; one that isn't is created by the same command again."""
+        plan = self.plan
+        return plan is not None and len(self.search) == len(plan.methods) * plan.runs
 
     def runs(self, method: str) -> tuple[Study, ...]:
         """The runs of a method that are there, by number."""
@@ -188,9 +208,11 @@ class Members:
         """Whether everything of a stage is there and has ended."""
         if stage is not Stage.SEARCH:
             return stage in self.others and self.others[stage].state.is_ended
-        plan = self.plan
-        is_complete = plan is not None and len(self.search) == len(plan.methods) * plan.runs
-        return is_complete and all(study.state.is_ended for study in self.search.values())
+        return self.is_complete and all(study.state.is_ended for study in self.search.values())
+
+    def was_used(self, stage: Stage) -> bool:
+        """Whether something was chosen from the results of a stage already, which they had better stay for."""
+        return any(later in self.others for later in _CHOSEN_FROM.get(stage, ()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,17 +316,21 @@ def _best(members: Members) -> Configuration:
 
 
 def _figure2_spec(template: StudySpec, plan: Plan, base: Configuration) -> StudySpec:
-    wide = {
-        "learning_rate": FloatParameter("learning_rate", 1e-5, 1.0, "log"),
-        "momentum": FloatParameter("momentum", 0.0, 1.0),
-        "decay": FloatParameter("decay", 0.0, 1.0),
-    }
+    wide = {name: _widened(template.space, name, values) for name, values in FIGURE2.items()}
     others = tuple(parameter for parameter in template.space.parameters if parameter.name not in wide)
     start = [{**base, name: value} for name, values in FIGURE2.items() for value in values]
     traced = replace(
         template, space=SearchSpace((*others, *wide.values())), trial=replace(template.trial, task=Task.TRACE)
     )
     return fixed_spec(traced, plan, Stage.FIGURE2, start, 1)
+
+
+def _widened(space: SearchSpace, name: str, values: Sequence[float]) -> FloatParameter:
+    """A parameter of the space with room for other values as well."""
+    [own] = [parameter for parameter in space.parameters if parameter.name == name]
+    assert isinstance(own, FloatParameter)  # the study file was asked
+    scale: Scale = "log" if own.scale == "log" else "linear"  # the reverse-log scale ends below 1
+    return FloatParameter(name, min(own.low, *values), max(own.high, *values), scale)
 
 
 def choices(members: Members, line: Line) -> tuple[tuple[Finalist | None, Finalist | None], ...]:

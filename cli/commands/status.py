@@ -83,13 +83,16 @@ def _with_comparisons(studies: list[dict[str, Any]]) -> list[dict[str, Any]]:
             rows[f"study {study['name']}"] = study
             continue
         row = rows.setdefault(
-            f"comparison {name}", study | {"name": name, "state": "finished", "reason": None} | _NOTHING
+            f"comparison {name}", study | {"name": name, "state": "failed", "reason": None} | _NOTHING
         )
         for key in ("finished", "evaluations", "running", "failed"):
             row[key] += study[key]
-        row["state"] = study["state"] if study["state"] in ("running", "paused") else row["state"]
+        row["state"] = min(row["state"], study["state"], key=_STATES.index)
     return list(rows.values())
 
+
+_STATES: Final = ("running", "paused", "cancelled", "finished", "failed")
+"""A comparison is in the first of these states that one of its studies is in."""
 
 _NOTHING: Final[dict[str, Any]] = {
     "finished": 0, "evaluations": 0, "running": 0, "failed": 0, "best_value": None, "best_trial": None, "eta_s": None,

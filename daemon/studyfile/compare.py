@@ -7,10 +7,11 @@ from cnnbo.daemon.document import Faults
 from cnnbo.daemon.studyfile.optimizers import read_optimizer
 from cnnbo.daemon.studyfile.tables import CompareTable, StudyTable
 from cnnbo.models.registry import SVHN_CNN, SVHN_FOREST, find_model
-from cnnbo.scheduler.comparison import fixed_spec, search_spec
+from cnnbo.scheduler.comparison import FIGURE2, fixed_spec, search_spec
 from cnnbo.scheduler.optimizers.registry import canonical_name
 from cnnbo.scheduler.space import Configuration, SearchSpace
 from cnnbo.scheduler.spec import Budget, Plan, Stage, StudySpec
+from cnnbo.scheduler.study import FIRST_TIMEOUT_S
 
 _LONGEST_NAME: Final = 25  # the names of its studies begin with it, and have 40 characters at most
 
@@ -69,6 +70,13 @@ def _check_file(table: StudyTable, compare: CompareTable, faults: Faults) -> Non
     if compare.figure2 and table.model != SVHN_CNN.name:
         sentence = f"compare.figure2: shows the parameters of {SVHN_CNN.name}'s optimizer; remove the line."
         faults.add(("compare", "figure2"), sentence)
+    elif compare.figure2 and table.space is not None:
+        written = {name: table.space[name].type if name in table.space else None for name in FIGURE2}
+        if any(kind != "float" for kind in written.values()) and not faults.has(("space",)):
+            sentence = (
+                f"compare.figure2: varies {', '.join(FIGURE2)}; let the space have each as a float, or remove it."
+            )
+            faults.add(("compare", "figure2"), sentence)
 
 
 def opening_specs(spec: StudySpec, plan: Plan, has_start: bool) -> tuple[StudySpec, ...]:
@@ -79,7 +87,13 @@ def opening_specs(spec: StudySpec, plan: Plan, has_start: bool) -> tuple[StudySp
         plan: what the table says.
         has_start: whether the file itself names the untuned configuration.
     """
-    template = replace(spec, budget=Budget(price_per_device_hour=spec.budget.price_per_device_hour))
+    # The limit that a study finds for itself depends on its own trials: methods would be judged by different rules.
+    timeout_s = spec.trial.timeout_s or FIRST_TIMEOUT_S
+    template = replace(
+        spec,
+        trial=replace(spec.trial, timeout_s=timeout_s),
+        budget=Budget(price_per_device_hour=spec.budget.price_per_device_hour),
+    )
     search = [
         search_spec(template, plan, method, canonical_name(method), run)
         for run in range(1, plan.runs + 1)

@@ -124,13 +124,26 @@ def test_the_farewell_names_the_next_command(whole: Members, clock: Clock) -> No
 
 
 def test_a_part_that_crashes_paused_is_told_with_the_remedy(whole: Members, clock: Clock) -> None:
-    """Everything else has ended then, and nothing would ever come."""
+    """Resumed instead, the crashes would count as evaluations of one method."""
     at = shown(whole)
-    at["studies"][0] |= {"state": "paused"}
+    at["studies"][0] |= {"state": "paused", "reason": "crashes"}
     told, lines = course(at, clock)
     assert told.goodbye({**at, "state": "paused"}, has_daemon=True) == 1
     name = at["studies"][0]["name"]
-    assert lines[-1].strip() == f"{name} is paused (cnnbo show {name}); once it is mended: cnnbo resume small"
+    assert lines[-1].strip() == f"mend the cause, then: cnnbo retry {name} --crashed"
+
+
+@pytest.mark.parametrize(("reason", "is_over"), [("crashes", True), ("user", False)])
+async def test_what_the_user_paused_is_waited_for(whole: Members, clock: Clock, reason: str, is_over: bool) -> None:
+    """They will resume it; crashes need somebody to look at them."""
+    at = shown(whole)
+    at["studies"][0] |= {"state": "paused", "reason": reason}
+    told, _ = course(at, clock)
+
+    async def show() -> Mapping[str, Any]:
+        return {"state": "paused", "studies": []}
+
+    assert await told.is_over(show) is is_over
 
 
 def test_show_lists_the_parts(whole: Members) -> None:

@@ -94,7 +94,7 @@ async def test_another_plan_of_that_name_is_refused(desk: Desk) -> None:
     """Its runs would not be those of one experiment."""
     await desk.ask(requests.Limit(devices=0))
     await desk.ask(compare())
-    with pytest.raises(ConfigurationError, match="study c-sobol-1 exists with another compare; give the study a new"):
+    with pytest.raises(ConfigurationError, match="comparison c exists with another evaluations, seed or"):
         await desk.ask(compare(replace(PLAN, confirm=2)))
     assert list(states(desk.at)) == ["c-sobol-1", "c-random-1"]
 
@@ -111,7 +111,7 @@ async def test_a_study_takes_no_comparisons_name(desk: Desk) -> None:
     """Orders to that name would be for the one or the other."""
     await desk.ask(requests.Limit(devices=0))
     await desk.ask(compare())
-    with pytest.raises(RequestError, match="there is a comparison c; give the study another name"):
+    with pytest.raises(RequestError, match="comparison c needs the name c; give the study another one"):
         await desk.ask(submission(name="c"))
 
 
@@ -135,6 +135,80 @@ async def test_orders_to_a_comparison_reach_its_studies(desk: Desk) -> None:
     await desk.ask(requests.Archive(study="c"))
     await desk.ask(requests.Delete(study="c"))
     assert states(desk.at) == {}
+
+
+async def test_a_pause_holds_over_the_end_of_a_stage(desk: Desk) -> None:
+    """The last trials of the search end while it is paused; what follows waits as well."""
+    await desk.ask(compare(replace(PLAN, evaluations=1)))
+    running = [await desk.at.executor.started(f"c-{method}-1/1/1") for method in ("sobol", "random")]
+    await desk.ask(requests.Pause(study="c"))
+    for launch in running:
+        desk.at.executor.finish(launch.key, result={"value": 0.5})
+    await desk.at.ears.until(lambda: states(desk.at).get("c-confirm") == "paused")
+    assert not desk.at.executor.running
+    assert (await desk.ask(requests.Resume(study="c")))["state"] == "running"
+    await desk.at.executor.started("c-confirm/1/1")
+
+
+async def test_parts_that_others_rest_on_stay_as_they_are(tmp_path: Path) -> None:
+    """A part that was deleted would be done again; a run that changes later doesn't fit what was chosen from it."""
+    async with scene(tmp_path, PromptExecutor()) as at:
+        desk = Desk(at)
+        await desk.ask(compare())
+        await carry_out(at)
+        with pytest.raises(RequestError, match="part of comparison c, which would have it done again"):
+            await desk.ask(requests.Delete(study="c-confirm"))
+        with pytest.raises(RequestError, match="comparison c has chosen from what c-sobol-1 found"):
+            await desk.ask(requests.Retry(study="c-sobol-1", trials=[1]))
+        await desk.ask(requests.Retry(study="c-confirm", trials=[1]))  # nothing was chosen from that
+
+
+async def test_an_archive_is_for_what_has_ended(desk: Desk) -> None:
+    """An archived part would end the comparison without a word."""
+    await desk.ask(requests.Limit(devices=0))
+    await desk.ask(compare())
+    await desk.ask(requests.Cancel(study="c-sobol-1"))
+    for name in ("c", "c-sobol-1"):
+        with pytest.raises(RequestError, match="comparison c is running; end it first: cnnbo cancel c"):
+            await desk.ask(requests.Archive(study=name))
+
+
+async def test_the_names_of_later_stages_are_kept_free(desk: Desk) -> None:
+    """Taken meanwhile, the comparison could never go on."""
+    await desk.ask(requests.Limit(devices=0))
+    await desk.ask(compare())
+    with pytest.raises(RequestError, match="comparison c needs the name c-confirm; give the study another one"):
+        await desk.ask(submission(name="c-confirm"))
+
+
+async def test_two_plans_never_share_a_name(desk: Desk) -> None:
+    """Their runs would be counted together."""
+    await desk.ask(requests.Limit(devices=0))
+    await desk.ask(compare(replace(PLAN, methods=("sobol",))))
+    with pytest.raises(ConfigurationError, match="comparison c exists with another"):
+        await desk.ask(compare(replace(PLAN, methods=("random",))))
+
+
+async def test_what_may_change_is_amended(desk: Desk) -> None:
+    """A timeout that was too short, a price: as for a study."""
+    await desk.ask(requests.Limit(devices=0))
+    await desk.ask(compare())
+    slower = [replace(spec, trial=replace(spec.trial, timeout_s=99.0)) for spec in specs()]
+    await desk.ask(requests.Compare(specs=[encode_value(spec) for spec in slower]))
+    assert {study.spec.trial.timeout_s for study in desk.at.shell.studies} == {99.0}
+
+
+async def test_what_is_for_single_studies_says_so(desk: Desk) -> None:
+    """`show` knows the name, so "there is no study" would be no answer."""
+    await desk.ask(requests.Limit(devices=0))
+    await desk.ask(compare())
+    for request in (
+        requests.Retry(study="c", crashed=True),
+        requests.Limit(study="c", devices=1),
+        requests.Best(study="c"),
+    ):
+        with pytest.raises(RequestError, match="c is a comparison; name one of its studies, like c-"):
+            await desk.ask(request)
 
 
 async def test_cancelled_runs_lead_to_no_confirmation(desk: Desk) -> None:

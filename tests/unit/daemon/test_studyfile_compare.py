@@ -114,6 +114,17 @@ def test_figure_2_is_of_the_built_in_network(tmp_path: Path) -> None:
     assert problem.startswith("6  compare.figure2: shows the parameters of svhn-cnn's optimizer")
 
 
+def test_figure_2_needs_the_parameters_that_it_varies(tmp_path: Path) -> None:
+    """Found at the end of the search, it would be found after hours."""
+    [problem] = problems(tmp_path, FILE + "figure2 = true\n")
+    assert problem.startswith("13  compare.figure2: varies learning_rate, momentum, decay; let the space have each")
+
+
+def test_every_part_has_the_same_limit_of_time(tmp_path: Path) -> None:
+    """One that a run finds for itself, from its own trials, would judge methods by different rules."""
+    assert {spec.trial.timeout_s for spec in read(tmp_path, FILE)} == {24 * 3600.0}
+
+
 def test_a_study_file_with_the_table_is_still_a_study(tmp_path: Path) -> None:
     """`cnnbo run` of the same file tries a single study first."""
     path = tmp_path / "study.toml"

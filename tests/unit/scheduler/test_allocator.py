@@ -240,3 +240,10 @@ def test_a_comparison_counts_as_one_study() -> None:
     other = study("other", starts=3, at=9.0)
     started = [allocation.study for allocation in allocate(["a", "b", "c", "d"], [*parts, other])]
     assert sorted(started) == sorted([parts[0].name, parts[1].name, "other", "other"])
+
+
+def test_a_cap_is_that_of_the_whole_comparison() -> None:
+    """Whoever leaves the rest of the box to others doesn't mean two devices for each of ten runs."""
+    parts = [part(number) for number in range(1, 4)]
+    capped = [Study(replace(study.spec, max_devices=2), at=study.created_at) for study in parts]
+    assert len(allocate(["a", "b", "c", "d"], capped)) == 2

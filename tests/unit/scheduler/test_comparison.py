@@ -19,7 +19,7 @@ from cnnbo.scheduler.comparison import (
     lines,
     search_spec,
 )
-from cnnbo.scheduler.events import StudyArchived, StudyCancelled
+from cnnbo.scheduler.events import StudyArchived, StudyCancelled, StudyPaused
 from cnnbo.scheduler.space import FloatParameter, SearchSpace
 from cnnbo.scheduler.spec import Direction, Plan, Stage, StudySpec, Task
 from cnnbo.scheduler.study import Study, StudyState
@@ -75,6 +75,44 @@ def test_a_run_that_is_missing_is_waited_for() -> None:
     runs = opening()
     play(runs, train)
     assert due(members(runs[:-1])) == []
+
+
+def test_a_comparison_without_all_its_runs_is_not_finished() -> None:
+    """It was cut short while it was created; the same command creates the rest."""
+    runs = opening()
+    play(runs, train)
+    assert members(runs[:-1]).state is StudyState.PAUSED
+
+
+def test_runs_that_all_failed_are_a_failure_whatever_the_baselines_are() -> None:
+    """Nothing was compared."""
+    runs = opening()
+    play(runs, lambda spec, trial: Outcome(None))
+    baseline = Played(fixed_spec(runs[0].study.spec, PLAN, Stage.UNTUNED, [SVHN_CNN.defaults], 2))
+    play([baseline], train)
+    assert members([*runs, baseline]).state is StudyState.FAILED
+
+
+def test_a_cancelled_part_beside_a_paused_one_goes_nowhere() -> None:
+    """Whoever waits for it must be told, not kept."""
+    runs = opening()
+    runs[0].take(StudyCancelled(1.0))
+    for run in runs[1:]:
+        run.take(StudyPaused(1.0))
+    assert members(runs).state is StudyState.PAUSED
+
+
+def test_figure_2_has_room_for_wider_bounds_than_its_own() -> None:
+    """The best learning rate may lie beyond 1 where the file allows it."""
+    wide = SearchSpace(
+        tuple(
+            FloatParameter("learning_rate", 1e-6, 50.0, "log") if parameter.name == "learning_rate" else parameter
+            for parameter in SVHN_CNN.space.parameters
+        )
+    )
+    runs = [Played(replace(each.study.spec, space=wide)) for each in opening()]
+    play(runs, lambda spec, trial: Outcome(float(trial.configuration["learning_rate"])))
+    assert "small-figure2" in names(due(members(runs)))
 
 
 def test_confirmation_and_figure_follow_the_search_and_the_test_set_comes_last() -> None:
