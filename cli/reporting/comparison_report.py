@@ -47,7 +47,7 @@ def sections_of_comparison(members: Members, context: Context) -> tuple[Section,
         ("cost", "Cost", _cost(members, plan, context)),
         ("network", "The network", _network(members, plan, context)),
         ("space", "Where the trials lie", _space(members, plan, context)),
-        ("trials", "How the trials went", _trials(members, context)),
+        ("trials", "How the trials went", _trials(members, plan, context)),
         ("data", "All numbers", _data(members, plan, context)),
     )
 
@@ -144,7 +144,7 @@ def _trials_of(studies: tuple[Study, ...]) -> tuple[Trial, ...]:
     return tuple(chain.from_iterable(counted(study) for study in studies))
 
 
-def _kinds(members: Members) -> dict[str, list[Study]]:
+def _kinds(members: Members, plan: Plan) -> dict[str, list[Study]]:
     """All studies by what they were for, in words."""
     words = {
         Stage.UNTUNED: "baselines",
@@ -155,21 +155,19 @@ def _kinds(members: Members) -> dict[str, list[Study]]:
         Stage.UNTUNED_FINAL: "held-out",
         Stage.FOREST_FINAL: "held-out",
     }
-    kinds: dict[str, list[Study]] = {}
-    for (method, _), study in sorted(members.search.items()):
-        kinds.setdefault(method, []).append(study)
+    kinds = {method: list(members.runs(method)) for method in plan.methods}
     for stage, word in words.items():
         if stage in members.others:
             kinds.setdefault(word, []).append(members.others[stage])
     return kinds
 
 
-def _trials(members: Members, context: Context) -> Parts:
-    kinds = _kinds(members)
+def _trials(members: Members, plan: Plan, context: Context) -> Parts:
+    kinds = _kinds(members, plan)
     yield failures_table(kinds, context)
     yield durations_table(kinds, context)
     worked = stints(kinds, context.written_at)
-    yield chart(worked, context)
+    yield chart(worked, context, plan.methods)
     yield idle_table(worked, context)
 
 

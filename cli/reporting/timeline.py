@@ -106,14 +106,20 @@ def occupation(worked: Sequence[Stint]) -> tuple[Occupation, ...]:
     return tuple(found)
 
 
-def chart(worked: Sequence[Stint], context: Context) -> Drawing | None:
-    """The attempts on each device over time, the gaps left blank; None where nothing ran."""
+def chart(worked: Sequence[Stint], context: Context, first_kinds: Sequence[str] = ()) -> Drawing | None:
+    """The attempts on each device over time, the gaps left blank; None where nothing ran.
+
+    Args:
+        worked: the attempts.
+        context: for the caption.
+        first_kinds: kinds that take the first colours, in this order, as they do in other figures.
+    """
     if not worked:
         return None
     begin, end = min(stint.begun for stint in worked), max(stint.ended for stint in worked)
     unit, name = _unit(end - begin)
     used = occupation(worked)
-    kinds = list(dict.fromkeys(stint.kind for stint in worked))
+    kinds = list(dict.fromkeys([*first_kinds, *(stint.kind for stint in worked)]))
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()

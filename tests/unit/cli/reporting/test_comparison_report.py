@@ -15,7 +15,7 @@ from cnnbo.cli.reporting.figure_3 import figure_3
 from cnnbo.cli.reporting.held_out import table_1
 from cnnbo.cli.reporting.parts import Drawing, Note, Section, Table
 from cnnbo.cli.reporting.tables import csv_of, latex_of
-from cnnbo.cli.reporting.timeline import idle_table, stints
+from cnnbo.cli.reporting.timeline import Stint, chart, idle_table, stints
 from cnnbo.scheduler.comparison import Members
 from cnnbo.scheduler.spec import Direction, Plan, Stage, StudySpec
 from cnnbo.scheduler.trial import Trial
@@ -263,3 +263,12 @@ def test_a_run_that_found_nothing_counts_as_the_worst() -> None:
     rows = [dict(zip((column.key for column in table.columns), row, strict=True)) for row in table.rows]
     [best] = [row for row in rows if row["measure"] == "best found, validation"]
     assert (best["n_first"], best["n_second"], best["u"]) == (3, 3, 3 * 2 / 2 + 3)
+
+
+def test_methods_have_the_same_colours_on_the_timeline_whichever_began() -> None:
+    """Whoever has learnt from Figure 3 which is which reads the other figures by it."""
+    worked = (Stint("cpu-0", 0.0, 1.0, "random"), Stint("cpu-0", 1.0, 2.0, "bo"), Stint("cpu-0", 2.0, 3.0, "held-out"))
+    drawn = chart(worked, _CONTEXT, ("bo", "random"))
+    assert drawn is not None
+    places = [drawn.svg.index(f">{kind}<") for kind in ("bo", "random", "held-out")]
+    assert places == sorted(places)
