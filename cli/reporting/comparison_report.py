@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import chain
+from typing import Final
 
 from cnnbo.cli.reporting import captions
 from cnnbo.cli.reporting.algorithm import ALGORITHM_1
@@ -12,6 +13,7 @@ from cnnbo.cli.reporting.figure_2 import figure_2
 from cnnbo.cli.reporting.figure_3 import figure_3
 from cnnbo.cli.reporting.held_out import (
     BASELINES,
+    CONFIRMED,
     FOUND,
     chosen,
     confirmations_table,
@@ -24,7 +26,7 @@ from cnnbo.cli.reporting.parts import Drawing, Note, Section
 from cnnbo.cli.reporting.records import durations_table, failures_table, traces_table, trials_table
 from cnnbo.cli.reporting.relevance import believed_shares, relevance_chart, relevance_table
 from cnnbo.cli.reporting.spaces import Group, Trials, parallel_coordinates, slices
-from cnnbo.cli.reporting.statistics import mean_interval
+from cnnbo.cli.reporting.statistics import Interval, mean_interval
 from cnnbo.cli.reporting.study_report import Parts, sections_of
 from cnnbo.cli.reporting.timeline import chart, idle_table, stints
 from cnnbo.cli.reporting.topology import Network, figure_1
@@ -198,13 +200,14 @@ def _headline(members: Members, plan: Plan, context: Context) -> Iterator[str]:
     yield from (_verdict(claim, metric) for claim in found)
     every = contrasts(members, plan)
     for claim in found:
-        for measure in (BEST, HELD_OUT[FOUND]):
+        for measure in (BEST, *HELD_OUT.values()):
             own = [
                 c for c in every
                 if c.line.method == claim.method and c.other == claim.reference and c.measure == measure
             ]  # fmt: skip
             yield from (_compared(contrast) for contrast in own)
-    yield from _held_out_words(members, plan)
+    for rule in HELD_OUT:
+        yield from _held_out_words(members, plan, rule)
 
 
 def _measured(members: Members, plan: Plan, context: Context) -> str:
@@ -237,7 +240,7 @@ def _verdict(claim: Claim, metric: str) -> str:
     if claim.evaluations is None or claim.saving is None:
         return (
             f"{claim.method} did not reach {aim} in half of its runs ({there}): "
-            "the claim of 2016, the same accuracy for 80 % less, did not hold here."
+            "the claim of 2016, the same accuracy for 80 % less, was not borne out here."
         )
     own = ""
     if claim.own_evaluations is not None and claim.own_saving is not None:
@@ -261,25 +264,34 @@ def _held(saving: float) -> str:
     return "held here only in part" if saving > 0 else "did not hold here"
 
 
+_RULES: Final = {FOUND: "best found", CONFIRMED: "confirmed configuration"}
+
+
+def _tells(superiority: Interval) -> bool:
+    """Whether the interval of a probability of superiority leaves "no difference" out."""
+    low, high = superiority.low, superiority.high
+    return low is not None and high is not None and not low <= 0.5 <= high
+
+
 def _compared(contrast: Contrast) -> str:
     test = contrast.test
     superior = captions.interval_text(test.superiority, ".2f")
     return (
         f"In {contrast.measure}, a run of {contrast.line.label} is better than one of {contrast.other.label} with "
         f"probability {superior} (95 % interval); Mann-Whitney p = {test.p:.4f}, n = {len(contrast.first)} and "
-        f"{len(contrast.second)}."
+        f"{len(contrast.second)}{'' if _tells(test.superiority) else ': which is better, this does not tell'}."
     )
 
 
-def _held_out_words(members: Members, plan: Plan) -> Iterator[str]:
+def _held_out_words(members: Members, plan: Plan, rule: str) -> Iterator[str]:
     told = []
     for line in lines(plan):
-        tests = [c.test for c in chosen(members, line) if c.rule == FOUND and c.test is not None]
+        tests = [c.test for c in chosen(members, line) if c.rule == rule and c.test is not None]
         if tests:
             told.append(f"{line.label} {captions.interval_text(mean_interval(tests))}")
-    for name, _, final in BASELINES:
+    for name, _, final in BASELINES if told else ():
         if tests := values_of(members.others.get(final)):
             told.append(f"{name} {captions.interval_text(mean_interval(tests))}")
     if told:
-        head = "Mean accuracy on the held-out test set, of the best found in each run (95 % interval over runs)"
+        head = f"Mean accuracy on the held-out test set, of each run's {_RULES[rule]} (95 % interval over runs)"
         yield f"{head}: {'; '.join(told)}."

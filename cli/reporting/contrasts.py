@@ -114,12 +114,12 @@ def contrast_table(members: Members, plan: Plan, context: Context) -> Table | No
             float(np.median(list(c.second.values()))),
             c.test.u,
             c.test.p,
-            c.test.method,
             c.test.superiority.value,
             c.test.superiority.low,
             c.test.superiority.high,
             c.pairs_won,
             c.pairs,
+            c.test.method,
         )
         for c in found
     ]
@@ -143,12 +143,12 @@ def contrast_table(members: Members, plan: Plan, context: Context) -> Table | No
             Column("median_second", "Median, against", ".4f"),
             Column("u", "U", ".1f"),
             Column("p", "p", ".4f"),
-            Column("p_method", "How p was found"),
             Column("superiority", "P(better)", ".2f"),
             Column("superiority_low", "Low", ".2f"),
             Column("superiority_high", "High", ".2f"),
             Column("pairs_won", "Pairs won"),
             Column("pairs", "Pairs"),
+            Column("p_method", "How p was found"),
         ),
         tuple(rows),
     )

@@ -200,6 +200,9 @@ def projection_table(members: Members, plan: Plan, context: Context) -> Table | 
             ]
             times: list[Cell] = []
             for count in context.n_devices:
+                if not _could_learn(members, line, count):
+                    times += [None, None]
+                    continue
                 perfect = _median([None if run is None else run.device_s / count for run in runs])
                 scheduled = _median([None if run is None else run.scheduled_s[count] for run in runs])
                 times += [None if s is None else s / _SECONDS_PER_MINUTE for s in (perfect, scheduled)]
@@ -214,12 +217,19 @@ def projection_table(members: Members, plan: Plan, context: Context) -> Table | 
         "Table 2, projected to more devices",
         "Minutes, median over runs as in Table 2. Perfect: measured device time divided by the number of devices, as "
         "in the post. Scheduled: the run's trials in their order with their measured durations, each taken by the "
-        "first device that is free, until the first one ends that reaches the accuracy. Both are kind to methods that "
-        "learn: on more devices their proposals would have known fewer results. "
+        "first device that is free, until the first one ends that reaches the accuracy. Perfect scaling may come out "
+        "shorter than a single trial. Both are kind to methods that learn: on more devices their proposals would have "
+        "known fewer results, and there is no number where most of a run would start at once. "
         f"{captions.where(context)}",
         (Column("accuracy", "Accuracy", ".4f"), Column("method", "Method"), *columns),
         tuple(rows),
     )
+
+
+def _could_learn(members: Members, line: Line, devices: int) -> bool:
+    """Whether a run of a method that learns would still have most results before most of its proposals."""
+    is_learner = any(study.spec.optimizer == "trieste" for study in members.runs(line.method))
+    return not is_learner or 2 * devices <= line.evaluations
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Figure 2: how accuracy grows while training, for several values of RMSProp's parameters. Imports Matplotlib."""
 
 import re
+from collections import Counter
 from typing import Final
 
 from matplotlib.axes import Axes
@@ -60,8 +61,9 @@ def figure_2(study: Study, context: Context) -> Drawing | None:
     return style.draw(
         "figure-2-progressions",
         "Figure 2: progressions of RMSProp",
-        "Validation accuracy while training, one training a line (n = 1), with the other parameters as in the best "
-        f"configuration found ({base}). A cross marks where a training diverged or was given up. "
+        "Validation accuracy while training, one training a line (n = 1), with all other parameters as in the best "
+        f"configuration found ({base}). A cross marks where the loss left the numbers; a line that stays at 0.1 is no "
+        "better than guessing one of ten digits. "
         f"{captions.where(context)}",
         _alt(shown),
         _PANEL * len(shown),
@@ -96,8 +98,10 @@ def _label_panel(axes: Axes, name: str, trials: list[Trial], last: int) -> None:
 
 
 def _base(study: Study) -> str:
-    others = [name for name in study.spec.space.names if name not in FIGURE2]
-    return ", ".join(f"{name} {captions.plain(float(study.spec.start[0][name]))}" for name in others)
+    """The configuration from which each line departs in one value: what most of the trainings have in common."""
+    start = study.spec.start
+    base = {name: Counter(configuration[name] for configuration in start).most_common(1)[0][0] for name in start[0]}
+    return ", ".join(f"{name} {captions.plain(float(value))}" for name, value in base.items())
 
 
 def _alt(shown: dict[str, list[Trial]]) -> str:

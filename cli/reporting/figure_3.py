@@ -163,6 +163,8 @@ def _paint_levels(axes: Axes, levels: Sequence[Baseline]) -> None:
             ha="right",
             fontsize=style.SMALL,
             annotation_clip=True,
+            bbox={"facecolor": style.PAPER.light, "edgecolor": "none", "pad": 0.5, "alpha": 0.85},
+            zorder=_FOREMOST + 1,
         )
 
 

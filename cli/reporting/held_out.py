@@ -1,5 +1,6 @@
 """What the runs chose, on validation images and on the test set: Table 1, and what lies behind it."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -8,7 +9,7 @@ from cnnbo.cli.reporting.context import Context
 from cnnbo.cli.reporting.parts import Cell, Column, Table
 from cnnbo.cli.reporting.statistics import Interval, mean_interval, share_interval
 from cnnbo.scheduler.comparison import Finalist, Line, Members, choices, finalists, lines
-from cnnbo.scheduler.spec import Direction, Plan, Stage
+from cnnbo.scheduler.spec import Direction, Plan, Stage, StudySpec
 from cnnbo.scheduler.study import Study
 from cnnbo.scheduler.trial import Trial, TrialState
 
@@ -107,7 +108,9 @@ def table_1(members: Members, plan: Plan, context: Context) -> Table:
         f"that a configuration was chosen by: of the best found the very value that made it the best{_again(plan)}. "
         f"Test is one training of it on all tuning data, scored once{_on_images(context)}; the baselines are trained "
         f"{captions.counted(plan.runs, 'time')}. Validation and test values are not to be compared with each other: "
-        f"the images are others, and more of them were trained on. {captions.where(context)}",
+        f"the images are others, and a final training takes more of them, in more updates{_more(spec, context)}. Where "
+        "both rules chose the same configuration, its final training is the same; what failed is in no mean. "
+        f"{captions.where(context)}",
         (
             Column("method", "Method"),
             Column("chosen", "Chosen as"),
@@ -121,6 +124,15 @@ def table_1(members: Members, plan: Plan, context: Context) -> Table:
         ),
         tuple(rows),
     )
+
+
+def _more(spec: StudySpec, context: Context) -> str:
+    """How many images and updates a final training has, and how many a trial had."""
+    if context.train_images is None or context.validation_images is None:
+        return ""
+    tuned_on, all_images = spec.trial.images or context.train_images, context.train_images + context.validation_images
+    updates = [math.ceil(images / spec.trial.batch_size) * spec.trial.epochs for images in (all_images, tuned_on)]
+    return f" ({all_images:,} in {updates[0]:,}; trials had {tuned_on:,} in {updates[1]:,})"
 
 
 def _again(plan: Plan) -> str:

@@ -47,7 +47,7 @@ STUDY: dict[str, Any] = {
     "direction": "maximize", "optimizer": "sobol", "model": "svhn-cnn", "seed": 1, "space": ["x"], "owner": "anna",
     "python": None, "started": "2026-11-24T14:36:02.114Z", "ended": None, "spent_s": 5, "spent_wall_clock_s": 5,
     "budget_wall_clock_s": None, "budget_cost": None, "budget_energy_kwh": None, "failures": {"crashed": 1},
-    "insight": None, "test_set_openings": 0,
+    "insight": None, "test_set_openings": 0, "comparison": None,
 }  # fmt: skip
 
 
