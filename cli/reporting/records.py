@@ -121,8 +121,8 @@ def failures_table(studies: Mapping[str, Sequence[Study]], context: Context) -> 
         "failures",
         "Failures by class",
         "Trials that ended, and those of them that failed. Diverged: the loss or the value left the numbers, or the "
-        "accuracy of a built-in network was no better, while it was tuned, than that of always giving the most frequent "
-        f"digit. {captions.where(context)}",
+        "accuracy of a built-in network was no better, while it was tuned, than that of always giving the most "
+        f"frequent digit. {captions.where(context)}",
         (
             Column("kind", "Of"),
             Column("trials", "Trials"),

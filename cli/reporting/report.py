@@ -48,7 +48,7 @@ def _facts(record: Record) -> Iterator[tuple[str, str]]:
     until = f"{end:%H:%M}" if begin.date() == end.date() else f"{end:%Y-%m-%d %H:%M}"
     yield "When", f"{begin:%Y-%m-%d %H:%M} to {until} UTC{'' if _has_ended(record) else ', and still running'}"
     software = record.facts.software
-    yield "Written with", f"cnnbo {software.cnnbo}, commit {_commit(software.commit)}"
+    yield "Report", f"written with cnnbo {software.cnnbo}, commit {_commit(software.commit)}"
     if record.spec.model is not None:
         yield "Test set", f"opened {times(record.test_set_openings)}"
 
