@@ -1,6 +1,6 @@
 # make test     everything that must hold: format, lint, types, import rules, then the tests
 # make check    the same without the tests
-# make test-long an outage of the broker, a minute long
+# make test-long what takes long: whole comparisons and final trainings, an outage of the broker of a minute
 # make fuzz     the property tests alone with many new examples, for an hour or so by hand
 # make nemesis  rounds of faults against the real daemon (docs/nemesis.md); ROUNDS=200 and SEED=17 say how many, and from where
 # make api      writes docs/schemas, docs/asyncapi.yaml and the tables of docs/mqtt.md anew, from daemon/api/
@@ -39,9 +39,10 @@ check: .venv
 	$(BIN)/lint-imports
 
 test: check
-	$(BIN)/pytest -n $(JOBS)
+	$(BIN)/pytest -n $(JOBS) -m "not long"
 
 test-long: .venv
+	$(BIN)/pytest -n $(JOBS) -m long
 	CNNBO_OUTAGE_S=60 $(BIN)/pytest tests/integration/test_delivery.py -k while_the_broker_was_away
 
 # Whatever the tests call Hypothesis for carries its marker.

@@ -4,6 +4,7 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
 from tests.integration.conftest import Box
 from tests.integration.test_foreground import GATED
 
@@ -23,6 +24,7 @@ def write(box: Box, script: str | None = None) -> Path:
     return study
 
 
+@pytest.mark.long
 def test_a_comparison_goes_on_after_a_kill_and_ends_with_its_confirmation(box: Box) -> None:
     """The same command goes on: no trial that has ended is run again, and the next stage comes by itself."""
     gate = box.folder / "gate"
@@ -55,6 +57,7 @@ def test_the_plan_is_printed_and_nothing_is_started(box: Box) -> None:
     assert not (box.state / "journal.sqlite").exists()
 
 
+@pytest.mark.long
 def test_a_daemon_takes_a_comparison_and_its_orders(box: Box) -> None:
     """Handed over, it needs nobody; and its name is enough to stop all of it."""
     gate = box.folder / "gate"

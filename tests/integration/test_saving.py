@@ -45,6 +45,7 @@ def searched(box: Box) -> Box:
     return box
 
 
+@pytest.mark.long
 def test_the_best_network_is_trained_once_and_then_copied(searched: Box) -> None:
     """The whole way in one's own foreground; the second time nothing starts, and the test set stays shut."""
     done = searched.run(*SAVE, "--devices", "cpu:1")

@@ -65,6 +65,7 @@ def files_of(folder: Path, ending: str) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.rglob(f"*{ending}")}
 
 
+@pytest.mark.long
 def test_a_comparison_is_reported_and_redrawn_from_its_bundle(report: Run, tmp_path: Path) -> None:
     """What somebody else sees is what was measured here: the same tables, to the last byte."""
     told = json.loads(report("small", "-o", tmp_path / "out", "--bundle", tmp_path / "small.zip", "--json"))

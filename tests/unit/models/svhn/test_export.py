@@ -18,6 +18,7 @@ from cnnbo.models.svhn.export import save_network  # noqa: E402 - after the skip
 from cnnbo.models.svhn.network import Hyperparameters, Trainer, batches  # noqa: E402
 
 
+@pytest.mark.long
 def test_keras_gives_the_networks_answers(street_mnist: Path, tmp_path: Path) -> None:
     """On real images, and on flat ones, whose variance is zero: the same digits with the same probabilities."""
     fold = open_fold(street_mnist)
