@@ -8,7 +8,7 @@ from typing import Any, Final
 from cnnbo import __version__
 from cnnbo.cli import output
 from cnnbo.cli.foreground import Show
-from cnnbo.scheduler.comparison import FIGURE2, FINALISTS, is_doubled, lines
+from cnnbo.scheduler.comparison import FIGURE2, FINALISTS, lines, run_evaluations
 from cnnbo.scheduler.spec import Plan, Stage, StudySpec
 from cnnbo.scheduler.study import Study
 
@@ -109,10 +109,8 @@ class Course:
     def goodbye(self, shown: Mapping[str, Any], has_daemon: bool) -> int:
         """Say how the comparison ended and what to do next; returns the exit code."""
         paused = [str(study["name"]) for study in shown["studies"] if study["state"] == "paused"]
-        tally = f"{shown['finished']} trials, {shown['failed']} failed"
-        energy = "" if shown["energy_kwh"] is None else f", {shown['energy_kwh']:.3g} kWh"
-        cost = "" if shown["cost"] is None else f", cost {shown['cost']:.2f}"
-        self._timed(f"{shown['state']}: {tally}{energy}{cost}")
+        tally = [f"{shown['finished']} trials", f"{shown['failed']} failed", *_spent(shown)]
+        self._timed(f"{shown['state']}: {', '.join(tally)}")
         for study in shown["studies"]:
             if study["state"] == "failed":
                 self._line(f"         {study['name']}: no trial gave a value (cnnbo trials {study['name']} --failed)")
@@ -158,9 +156,7 @@ def show_lines(shown: Mapping[str, Any]) -> list[str]:
         f"{name}   {shown['state']}   {shown['runs']} runs of {', '.join(shown['methods'])}   "
         f"{shown['finished']} of {shown['evaluations']} finished, {shown['running']} running, {shown['failed']} failed"
     )
-    energy = "" if shown["energy_kwh"] is None else f"{shown['energy_kwh']:.3g} kWh"
-    cost = "" if shown["cost"] is None else f"cost {shown['cost']:.2f}"
-    spent = ", ".join(part for part in (energy, cost) if part)
+    spent = ", ".join(_spent(shown))
     return [
         head,
         *([f"spent  {spent}"] if spent else []),
@@ -169,6 +165,12 @@ def show_lines(shown: Mapping[str, Any]) -> list[str]:
         *_openings_line(shown),
         f"next   cnnbo report {name} -o DIR",
     ]
+
+
+def _spent(shown: Mapping[str, Any]) -> list[str]:
+    """Energy and money, as far as they are known."""
+    energy = [] if shown["energy_kwh"] is None else [f"{shown['energy_kwh']:.3g} kWh"]
+    return energy if shown["cost"] is None else [*energy, f"cost {shown['cost']:.2f}"]
 
 
 def _part_line(name: str, study: Mapping[str, Any]) -> str:
@@ -212,7 +214,7 @@ def plan_rows(plan: Plan, specs: Sequence[StudySpec]) -> list[tuple[str, str, in
     """
     rows = []
     for method in plan.methods:
-        evaluations = plan.evaluations * (2 if is_doubled(plan, method) else 1)
+        evaluations = run_evaluations(plan, method)
         rows.append((f"search: {method}", f"{plan.runs} runs of {evaluations}", plan.runs * evaluations))
     baselines = [spec.part.stage for spec in specs if spec.part is not None and spec.part.stage is not Stage.SEARCH]
     rows += [(f"baseline: {stage}", f"{plan.runs} seeds", plan.runs) for stage in baselines]

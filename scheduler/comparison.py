@@ -90,6 +90,11 @@ def is_doubled(plan: Plan, method: str) -> bool:
     return plan.twice and method == "random"
 
 
+def run_evaluations(plan: Plan, method: str) -> int:
+    """How many trials a run of this method has, >= 1."""
+    return plan.evaluations * (2 if is_doubled(plan, method) else 1)
+
+
 def search_spec(template: StudySpec, plan: Plan, method: str, optimizer: str, run: int) -> StudySpec:
     """One run of one method.
 
@@ -105,7 +110,7 @@ def search_spec(template: StudySpec, plan: Plan, method: str, optimizer: str, ru
         template,
         name=study_name(part),
         optimizer=optimizer,
-        evaluations=plan.evaluations * (2 if is_doubled(plan, method) else 1),
+        evaluations=run_evaluations(plan, method),
         seed=derived_seed(plan.seed, f"run {run}"),
         start=(),
         part=part,
