@@ -1,0 +1,1 @@
+"""Making cnnbo a service of a box or of a user, and taking it away again."""
