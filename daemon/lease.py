@@ -41,6 +41,13 @@ def _open(path: Path) -> int:
             return made
 
 
+def _is_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
+    except FileNotFoundError:
+        return False
+
+
 class Lease:
     """A device's lease, held; use it as a context manager or call `release`."""
 
@@ -54,13 +61,16 @@ class Lease:
         Raises:
             OSError: the file can't be opened or made.
         """
-        descriptor = _open(path)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            return None
-        return cls(descriptor)
+        while True:
+            descriptor = _open(path)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(descriptor)
+                return None
+            if _is_at(path, descriptor):
+                return cls(descriptor)
+            os.close(descriptor)  # its last holder removed it meanwhile; whoever comes next opens another file
 
     @staticmethod
     def is_free(path: Path) -> bool:
