@@ -177,6 +177,9 @@ class Receipt:
 def _connect(path: Path, read_only: bool = False) -> sqlite3.Connection:
     # isolation_level None: transactions are begun and ended by hand, where they can be seen.
     uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+    if read_only and not path.with_name(f"{path.name}-wal").exists():
+        # At rest: no daemon has it open. SQLite would make files beside it all the same, and leave them there.
+        uri += "&immutable=1"
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=10)
     connection.execute("PRAGMA foreign_keys = ON")
     return connection
