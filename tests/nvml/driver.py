@@ -58,9 +58,10 @@ class FakeGpu:
         event_types: the events it can tell of, NVML's bits.
         recovery_action: what the driver asks to do about it, NVML's number; 0 = nothing.
         errors: what fails, with which NVML code: `memory`, `utilisation`, `temperature`, `power`, `energy`, `ecc`,
-            `clocks`, `fields`, `processes`, `mig`, `handle`, `index`, `uuid`, `name`, `pci`, `events` (which ones there
-            are), `register` (for events), or `device` for everything.
+            `clocks`, `fields`, `processes`, `mig`, `handle`, `index`, `uuid`, `name`, `pci`, `capability`,
+            `events` (which ones there are), `register` (for events), or `device` for everything.
         instances: MIG instances, None = an empty place; MIG is on unless this is None.
+        capability: compute capability, major and minor.
     """
 
     uuid: str
@@ -80,6 +81,7 @@ class FakeGpu:
     processes: tuple[FakeProcess, ...] = ()
     errors: dict[str, int] = field(default_factory=dict)
     instances: tuple[FakeInstance | None, ...] | None = None
+    capability: tuple[int, int] = (9, 0)
 
 
 def gpus(number: int) -> list[FakeGpu]:
@@ -116,6 +118,7 @@ class FakeDriver:
         self._error = 0
         self._wait_error = 0
         self._slow_ms = 0
+        self._cuda = 12080
         self._serials = count(1)
         self._events: deque[str] = deque(maxlen=_EVENTS_KEPT)
         self._gpus = {gpu.uuid: gpu for gpu in gpus}
@@ -166,6 +169,11 @@ class FakeDriver:
         self._slow_ms = milliseconds
         self._write()
 
+    def serve_cuda(self, major: int, minor: int) -> None:
+        """Let it be a driver that serves no later CUDA than this."""
+        self._cuda = 1000 * major + 10 * minor
+        self._write()
+
     def xid(
         self, uuid: str | None, number: int, gpu_instance: int | None = None, compute_instance: int | None = None
     ) -> None:
@@ -200,7 +208,7 @@ class FakeDriver:
 
     def _write(self) -> None:
         lines = [f"error library {self._error}", f"error wait {self._wait_error}", f"slow {self._slow_ms}"]
-        lines += ["driver 570.133.20", *self._events]
+        lines += ["driver 570.133.20", f"cuda {self._cuda}", *self._events]
         for gpu in self._gpus.values():
             lines += self._gpu_lines(gpu)
         unfinished = self._state.with_suffix(".new")
@@ -216,6 +224,7 @@ class FakeDriver:
         yield f"gpu {self._handle(gpu.uuid)} {gpu.uuid}"
         yield f"name {gpu.name}"
         yield f"bus {gpu.bus}"
+        yield f"capability {gpu.capability[0]} {gpu.capability[1]}"
         yield f"memory {gpu.memory_total_mib} {gpu.memory_reserved_mib} {gpu.memory_used_mib}"
         yield f"utilisation {gpu.utilisation_percent}"
         yield f"temperature {gpu.temperature_c}"

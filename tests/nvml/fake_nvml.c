@@ -9,12 +9,14 @@
  *     error wait 999                    waiting for events fails with it
  *     slow 20                           every call takes so many milliseconds longer
  *     driver 570.133.20
+ *     cuda 12080                        the newest CUDA that the driver serves, as NVML writes it
  *     event 1 17 8 79 4294967295 4294967295
  *                                       serial number (rising), handle of the GPU (0 = one that is dead), type, data (an
  *                                       XID), GPU instance and compute instance (4294967295 = all)
  *     gpu 17 GPU-11111111-...           a GPU: its present handle (unique, above 0), its UUID; what follows is about it
  *       name NVIDIA H100
  *       bus 00000000:17:00.0
+ *       capability 9 0                  compute capability, major and minor
  *       memory 81559 600 1024           MiB: total, reserved by the driver, used
  *       utilisation 30                  per cent
  *       temperature 50                  degrees Celsius
@@ -97,6 +99,7 @@ struct gpu {
     unsigned instance_count, mig, utilisation, temperature, power, recovery;
     unsigned long long energy, ecc, clocks, events;
     char bus[32];
+    int major, minor;
     struct failure errors[MAX_ERRORS];
     unsigned error_count;
 };
@@ -109,6 +112,7 @@ struct state {
     struct event events[MAX_EVENTS];
     unsigned event_count;
     char driver[80];
+    int cuda;
     struct gpu gpus[MAX_GPUS];
     unsigned gpu_count;
 };
@@ -131,6 +135,7 @@ static void read_unit_line(struct unit *unit, const char *line) {
 static void read_gpu_line(struct gpu *gpu, const char *line) {
     struct failure *next = &gpu->errors[gpu->error_count];
     sscanf(line, " bus %31s", gpu->bus);
+    sscanf(line, " capability %d %d", &gpu->major, &gpu->minor);
     sscanf(line, " utilisation %u", &gpu->utilisation);
     sscanf(line, " temperature %u", &gpu->temperature);
     sscanf(line, " power %u", &gpu->power);
@@ -155,6 +160,7 @@ static void read_library_line(const char *line) {
     sscanf(line, " error wait %d", &state.wait_error);
     sscanf(line, " slow %u", &state.slow_ms);
     sscanf(line, " driver %79s", state.driver);
+    sscanf(line, " cuda %d", &state.cuda);
     if (state.event_count < MAX_EVENTS &&
         sscanf(line, " event %lu %lu %llu %llu %u %u", &next->serial, &next->handle, &next->type, &next->data,
                &next->gpu_instance, &next->compute_instance) == 6)
@@ -288,6 +294,15 @@ int nvmlSystemGetDriverVersion(char *version, unsigned length) {
     return failed ? failed : copy_text(version, length, state.driver);
 }
 
+int nvmlSystemGetCudaDriverVersion(int *version) {
+    int failed = open_call();
+    *version = state.cuda;
+    return failed;
+}
+
+/* The library's own version, which it tells without a driver, too. */
+int nvmlSystemGetNVMLVersion(char *version, unsigned length) { return copy_text(version, length, "12.570.133.20"); }
+
 int nvmlDeviceGetCount_v2(unsigned *count) {
     int failed = open_call();
     *count = state.gpu_count;
@@ -351,6 +366,15 @@ int nvmlDeviceGetPciInfo_v3(void *handle, pci_info *info) {
     memset(info, 0, sizeof *info);
     sscanf(gpu->bus, "%x:%x:%x", &info->domain, &info->bus, &info->device);
     return copy_text(info->id, sizeof info->id, gpu->bus);
+}
+
+int nvmlDeviceGetCudaComputeCapability(void *handle, int *major, int *minor) {
+    struct gpu *gpu;
+    struct unit *unit;
+    int failed = enter(handle, "capability", &gpu, &unit);
+    *major = failed ? 0 : gpu->major;
+    *minor = failed ? 0 : gpu->minor;
+    return failed;
 }
 
 /* ---- figures ---- */
@@ -481,7 +505,6 @@ static int refuse(void) {
 }
 
 #define NOT_TOLD(name) int name() { return refuse(); }
-NOT_TOLD(nvmlSystemGetCudaDriverVersion)
 NOT_TOLD(nvmlDeviceGetClockInfo)
 NOT_TOLD(nvmlDeviceGetComputeMode)
 NOT_TOLD(nvmlDeviceGetDecoderUtilization)
