@@ -149,9 +149,21 @@ def _command(spec: StudySpec, model: ModelSpec | None, configuration: Mapping[st
 def _environment(
     spec: StudySpec, configuration: Mapping[str, Scalar], device: Device, directory: Path
 ) -> dict[str, str]:
-    hidden = _FOREIGN_PYTHON if spec.model is not None else ()
-    kept = {k: v for k, v in spec.origin.environment.items() if not k.startswith("CNNBO_") and k not in hidden}
     parameters = {variable_name(name): format_value(value) for name, value in configuration.items()}
     ours = {"CNNBO_TRIAL": str(directory / "config.json"), "CNNBO_RESULT": str(directory / "result.json")}
-    # The device's pinning comes last: a CUDA_VISIBLE_DEVICES of the caller must not lead to another device.
-    return kept | parameters | ours | dict(device.environment)
+    pinned = pinned_environment(spec.origin.environment, device.environment, is_builtin=spec.model is not None)
+    return pinned | parameters | ours
+
+
+def pinned_environment(caller: Mapping[str, str], pinning: Mapping[str, str], *, is_builtin: bool) -> dict[str, str]:
+    """The caller's environment as a process on a device gets it.
+
+    Args:
+        caller: the environment of whoever submitted the study.
+        pinning: variables that pin a process to the device; they win, or a CUDA_VISIBLE_DEVICES of the caller would
+            lead to another one.
+        is_builtin: whether cnnbo's own interpreter runs there.
+    """
+    hidden = _FOREIGN_PYTHON if is_builtin else ()
+    kept = {k: v for k, v in caller.items() if not k.startswith("CNNBO_") and k not in hidden}
+    return kept | dict(pinning)
