@@ -98,7 +98,7 @@ def broker_addresses(urls: Sequence[str], environ: Mapping[str, str]) -> list[Br
 
 def _of_variable(address: BrokerAddress, environ: Mapping[str, str]) -> str | None:
     password = environ.get(PASSWORD_VARIABLE)
-    if password and not address.tls and not _is_this_machine(address.host):
+    if password and not address.tls and not is_this_machine(address.host):
         raise ConfigurationError(
             f"{address}: without TLS {PASSWORD_VARIABLE} is sent to this machine only (localhost, 127.0.0.1); "
             "write mqtts://, or unset it."
@@ -106,7 +106,8 @@ def _of_variable(address: BrokerAddress, environ: Mapping[str, str]) -> str | No
     return password
 
 
-def _is_this_machine(host: str) -> bool:
+def is_this_machine(host: str) -> bool:
+    """Whether a name or address can only mean this machine, so that nobody is on the way."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
