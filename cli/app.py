@@ -18,6 +18,7 @@ from cnnbo.cli.commands import (
     daemon,
     data,
     devices,
+    doctor,
     lifecycle,
     limit,
     logs,
@@ -81,6 +82,7 @@ for command in (
     devices.devices,
     devices.drain,
     limit.limit,
+    doctor.doctor,
 ):
     app.command()(command)
 app.command("return")(devices.return_device)  # a word that no Python function can have

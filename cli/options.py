@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
     Daemon = LocalDaemon | RemoteDaemon
 
-State = Annotated[Path | None, typer.Option("--state", metavar="DIR", help="State folder of the daemon.")]
+State = Annotated[
+    # readable=False: that it is somebody else's is said by whoever opens it, with the remedy.
+    Path | None, typer.Option("--state", metavar="DIR", readable=False, help="State folder of the daemon.")
+]
 Broker = Annotated[
     str | None,
     typer.Option(
