@@ -60,7 +60,9 @@ def _folder(state: Path) -> Finding:
     if not is_writable:
         text = f"state folder {state} belongs to {whose}, and this user can't write there"
         return warn(
-            "state", text, f"sudo -u {whose} cnnbo doctor for the rest of it; or --state DIR for a daemon of yours"
+            "state",
+            text,
+            f"sudo -u {whose} cnnbo doctor --state {state} for the rest of it; or --state DIR for a daemon of yours",
         )
     if status.st_mode & _OTHERS:
         text = f"state folder {state} is open to every user of this box, and its journal holds environments, tokens too"
@@ -103,7 +105,7 @@ def _journal(state: Path) -> Iterator[Finding]:
     except ConfigurationError as error:
         is_closed = isinstance(error.__cause__, PermissionError) or "somebody else's" in str(error)
         for finding in from_error("journal", error):
-            fix = f"sudo -u {_owner_at(state)} cnnbo doctor" if is_closed else finding.fix or ""
+            fix = f"sudo -u {_owner_at(state)} cnnbo doctor --state {state}" if is_closed else finding.fix or ""
             yield warn("journal", finding.text, fix) if is_closed else fail("journal", finding.text, fix)
         return
     if stored or (state / JOURNAL_NAME).exists():
