@@ -29,6 +29,9 @@ DISCOVERY_S = 600.0
 
 EVENT_WAIT_S = 5.0
 
+PATIENCE_S = 60.0
+"""The drivers' thread may be busy for so long, in seconds: opening the driver of eight devices anew takes a while."""
+
 
 class DeviceReader:
     """One thread for all that is asked of device drivers, and one that waits for what they say by themselves.
@@ -48,6 +51,7 @@ class DeviceReader:
         self._saved: object = None
         self._strangers = Strangers(settings.idle_memory_mib)
         self._discovered_at = time.monotonic()
+        self._answered_at = time.monotonic()
 
     async def open(self) -> Selection:
         """Find the devices.
@@ -60,7 +64,14 @@ class DeviceReader:
         return self._selection
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        result = await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        self._answered_at = time.monotonic()
+        return result
+
+    async def prove_moving(self) -> None:
+        """Return once the drivers' thread has answered not more than `PATIENCE_S` ago; at rest it is asked for that."""
+        if time.monotonic() - self._answered_at > PATIENCE_S:
+            await self._in_thread(lambda: None)
 
     async def read(self, shell: Shell, journal: Journal) -> None:
         """Read the devices once and tell the shell."""

@@ -1,5 +1,6 @@
 """The folders an instance works in: which one holds its state, and whether a folder will do."""
 
+import errno
 import logging
 import os
 import re
@@ -10,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from cnnbo.scheduler.errors import ConfigurationError
+from cnnbo.scheduler.errors import ConfigurationError, NotReadyError
 
 SERVICE_STATE: Final = Path("/var/lib/cnnbo")
 SERVICE_SOCKET: Final = Path("/run/cnnbo/control.sock")
@@ -102,6 +103,7 @@ def prepare_state_folder(path: Path, *, mountinfo: Path = _MOUNTINFO) -> None:
 
     Raises:
         ConfigurationError: it is a file, on a shared mount, or can't be written; the sentence names the remedy.
+        NotReadyError: there is no space for it now.
     """
     refuse_shared_mount(path, mountinfo=mountinfo)
     if problem := _make_writable(path, mode=0o700):
@@ -138,6 +140,8 @@ def _make_writable(path: Path, mode: int) -> str | None:
     except (FileExistsError, NotADirectoryError):
         return "is a file, or lies below one"
     except (OSError, ValueError) as error:  # ValueError: a null character in the path
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+            raise NotReadyError(f"{path}: the disk is full; free some space there, or name another folder.") from error
         return f"can't be written ({getattr(error, 'strerror', None) or error})"
 
 

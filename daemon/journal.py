@@ -24,7 +24,7 @@ from cnnbo.daemon.outbox import SCHEMA as OUTBOX_SCHEMA
 from cnnbo.daemon.outbox import Outbox
 from cnnbo.daemon.sinks.base import Message, StoredEvent, UnreadableEventsError
 from cnnbo.scheduler.codec import FORMAT_VERSION, decode_device_event, decode_event, encode_event
-from cnnbo.scheduler.errors import CnnboError, ConfigurationError
+from cnnbo.scheduler.errors import CnnboError, ConfigurationError, NotReadyError
 from cnnbo.scheduler.events import DeviceEvent, DevicesLimited, Event
 from cnnbo.scheduler.study import Study
 from cnnbo.scheduler.trial import Trial
@@ -405,10 +405,12 @@ def _readable(path: Path) -> Iterator[None]:
         ) from error
 
 
-def too_full(state: Path) -> str:
+def too_full(state: Path) -> NotReadyError:
     """Why no daemon starts in a state folder without space, and what to do about it."""
     need = f"{_NEEDED_BYTES >> 20} MiB"
-    return f"{state}: the disk is full; free at least {need} there, or choose another folder: --state DIR."
+    return NotReadyError(
+        f"{state}: the disk is full; free at least {need} there, or choose another folder: --state DIR."
+    )
 
 
 class Journal:
@@ -457,7 +459,7 @@ class Journal:
         except ConfigurationError as error:
             # Without space for its shared memory, SQLite reports the I/O error that a broken file gives, too.
             if isinstance(error.__cause__, sqlite3.Error) and self._free_bytes() < RESERVE_BYTES:
-                raise ConfigurationError(too_full(self._path.parent)) from error
+                raise too_full(self._path.parent) from error
             raise
 
     def _open_file(self) -> list[StoredStudy]:
@@ -652,6 +654,10 @@ class Journal:
             log.error("%s: the disk is almost full; no new trial starts until there is space.", self._path.parent)
         if was_full and not self.is_full:
             log.warning("%s: there is space again; trials start again.", self._path.parent)
+
+    async def prove_moving(self) -> None:
+        """Return once the thread has done what lay before it."""
+        await self._in_thread(lambda: None)
 
     async def close(self) -> None:
         """Finish what is queued and close the file."""

@@ -8,11 +8,11 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cnnbo import __version__
 from cnnbo.daemon import messages
@@ -20,6 +20,7 @@ from cnnbo.daemon.attempts import Pins
 from cnnbo.daemon.control import ControlServer, FollowSink
 from cnnbo.daemon.device_reader import DeviceReader
 from cnnbo.daemon.executors.local import LocalExecutor
+from cnnbo.daemon.folders import prepare_lease_dir, prepare_state_folder
 from cnnbo.daemon.handler import Handler
 from cnnbo.daemon.journal import Journal, too_full
 from cnnbo.daemon.logfiles import shorten_old_logs
@@ -28,8 +29,10 @@ from cnnbo.daemon.settings import Settings
 from cnnbo.daemon.shell import Shell
 from cnnbo.daemon.sinks.base import Delivery, Message
 from cnnbo.daemon.sinks.log import LogSink
-from cnnbo.daemon.systemd import notify
+from cnnbo.daemon.sinks.systemd import SystemdSink
+from cnnbo.daemon.supervised import is_supervised, started, tell_stopping
 from cnnbo.daemon.tasks import end_tasks
+from cnnbo.daemon.watchdog import feed, feeding_interval_s
 from cnnbo.scheduler.errors import ConfigurationError
 from cnnbo.scheduler.fleet import Fleet
 
@@ -91,7 +94,7 @@ def _state_lock(state: Path) -> Iterator[None]:
             file.truncate(0)
             os.write(file.fileno(), str(os.getpid()).encode())  # unbuffered: nothing is left for close() to fail with
         except OSError as error:
-            raise ConfigurationError(too_full(state)) from error
+            raise too_full(state) from error
         yield
 
 
@@ -115,7 +118,7 @@ async def running_daemon(settings: Settings, devices: str) -> AsyncIterator[Daem
         stack.push_async_callback(journal.close)
         stored = await journal.open()
         if journal.is_full:
-            raise ConfigurationError(too_full(settings.state))
+            raise too_full(settings.state)
         reader = DeviceReader(devices, settings)
         stack.push_async_callback(reader.close)
         selection = await reader.open()
@@ -155,15 +158,36 @@ async def running_daemon(settings: Settings, devices: str) -> AsyncIterator[Daem
                 tasks.append(group.create_task(_mqtt(settings, broker, daemon, shell, journal), name="mqtt"))
             if broker is not None and settings.mqtt.requests:
                 tasks.append(group.create_task(_requests(settings, broker, daemon, handler, journal), name="requests"))
+            supervision = [group.create_task(work, name=name) for name, work in _supervision(shell, journal, reader)]
             async with control.listening():
+                await shell.settled()
                 try:
                     yield daemon
                 except Exception as error:
                     failure = error  # the caller's own: raised again below, not wrapped in a group
+                await end_tasks(supervision)  # from here on it is told how the stopping goes
                 await _stop_trials(shell, daemon, settings.grace_s)
             await end_tasks(tasks)
     if failure is not None:
         raise failure
+
+
+def _supervision(
+    shell: Shell, journal: Journal, reader: DeviceReader
+) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:
+    """What there is to do for systemd, by the names of the tasks."""
+    if not is_supervised():
+        return
+    sink = SystemdSink()
+    shell.add_sink(sink)
+    yield "status line", sink.run()
+    if (every_s := feeding_interval_s()) is not None:
+        parts = {
+            "the study loop": shell.prove_moving,
+            "the journal's thread": journal.prove_moving,
+            "the devices' thread": reader.prove_moving,
+        }
+        yield "watchdog", feed(every_s, parts)
 
 
 async def _tidy(state: Path) -> None:
@@ -176,10 +200,14 @@ async def _tidy(state: Path) -> None:
 async def _stop_trials(shell: Shell, daemon: Daemon, grace_s: float) -> None:
     """Stop in order; a second wish to stop cuts the grace short."""
     daemon.stop.clear()
+    telling = asyncio.ensure_future(tell_stopping(lambda: shell.running_trials, grace_s, LAST_WAIT_S))
     stopping = asyncio.ensure_future(shell.stop(grace_s))
     impatience = asyncio.ensure_future(daemon.stop.wait())
-    await asyncio.wait((stopping, impatience), return_when=asyncio.FIRST_COMPLETED)
-    impatience.cancel()
+    try:
+        await asyncio.wait((stopping, impatience), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        impatience.cancel()
+        telling.cancel()
     if stopping.done():
         return stopping.result()
     # If the journal can't be written, what the trials left on the disk is found at the next start.
@@ -319,10 +347,19 @@ async def serve(settings: Settings, devices: str, ready: Callable[[Daemon], None
     Args:
         settings: see `running_daemon`.
         devices: see `running_daemon`.
-        ready: called once requests are answered.
+        ready: called once requests are answered, by studies as the journal and the world have them.
+
+    Raises:
+        ConfigurationError: see `running_daemon`.
     """
-    async with running_daemon(settings, devices) as daemon:
+
+    def start() -> AbstractAsyncContextManager[Daemon]:
+        prepare_state_folder(settings.state)
+        prepare_lease_dir(settings.lease_dir)
+        return running_daemon(settings, devices)
+
+    async with AsyncExitStack() as stack:
+        daemon = await started(stack, start, uses_gpus=not devices.startswith("cpu"))
         on_signals(daemon.stop.set)
         ready(daemon)
         await daemon.stop.wait()
-        notify("STOPPING=1", "STATUS=stopping trials")

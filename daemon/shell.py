@@ -161,6 +161,7 @@ class Shell:
         self._tasks: asyncio.TaskGroup | None = None
         self._is_stopping = False
         self._woken = asyncio.Event()
+        self._moved = asyncio.Event()
 
     # -- what is known ------------------------------------------------------------------------------------------------
 
@@ -198,6 +199,11 @@ class Shell:
             for study in self.studies
             for trial in study.running
         }
+
+    @property
+    def running_trials(self) -> int:
+        """How many trials run."""
+        return sum(len(study.running) for study in self.studies)
 
     @property
     def limit(self) -> int | None:
@@ -252,6 +258,17 @@ class Shell:
         """Journal the receipt of a request that led to no event."""
         await self._journalled(lambda: self._journal.keep(receipt))
 
+    async def settled(self) -> None:
+        """Wait until what an earlier life left is dealt with, and what lies in the inbox now is handled."""
+        await self._submit(None)
+
+    async def prove_moving(self) -> None:
+        """Return once something was taken out of the inbox; that it waits for space on a full disk is no standstill."""
+        self._moved.clear()
+        if self._inbox.empty():
+            self._inbox.put_nowait(_Posted())
+        await self._moved.wait()
+
     async def _look_and_settle(self) -> None:
         """Read the devices, and wait until what follows from that is handled."""
         await self._look()
@@ -294,6 +311,7 @@ class Shell:
             log.warning("idle devices could not be shared out: %s", error)
         _answer(posted, refusal)
         await self._save_activities()
+        self._moved.set()
 
     async def _take_in(self, posted: _Posted) -> None:
         match posted.event:
@@ -368,6 +386,7 @@ class Shell:
                 return await write()
             except JournalFullError as error:
                 log.error("%s", error)
+                self._moved.set()
                 await asyncio.sleep(FULL_DISK_RETRY_S)
 
     # -- commands -----------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 ```
 CnnboError
 ├── ConfigurationError      something the user wrote or pointed at is wrong: fix it, nothing was started (exit 78)
+│   └── NotReadyError       the box isn't ready to start on yet: whoever can wait tries again, others end as above
 ├── RequestError            the request can't be carried out now: the sentence says what to do (exit 1)
 ├── InvalidTransitionError  an event that contradicts the state of a study: a bug or a late message
 ├── SurrogateFitError       no surrogate could be fitted: fall back to Sobol
@@ -29,6 +30,10 @@ class ConfigurationError(CnnboError):
     def __init__(self, problems: str | Sequence[str]) -> None:
         self.problems: tuple[str, ...] = (problems,) if isinstance(problems, str) else tuple(problems)
         super().__init__("\n".join(self.problems))
+
+
+class NotReadyError(ConfigurationError):
+    """The box can't be started on now and may heal by itself: a full disk, a driver that isn't loaded yet."""
 
 
 class RequestError(CnnboError):

@@ -18,18 +18,18 @@ def daemon(
     no_mqtt: options.NoMqtt = False,
 ) -> None:
     """Serve studies in the foreground of this terminal or unit; SIGTERM stops it in order."""
-    from cnnbo.daemon.folders import prepare_lease_dir, prepare_state_folder
+    import faulthandler
+
     from cnnbo.daemon.serve import serve
 
+    faulthandler.enable()  # systemd's watchdog sends SIGABRT: the log then says what each thread was at
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(message)s")
     settings = options.settings(state, node, no_mqtt)
-    prepare_state_folder(settings.state)
-    prepare_lease_dir(settings.lease_dir)
     asyncio.run(serve(settings, devices or "auto", _ready))
 
 
 def _ready(daemon: "Daemon") -> None:
     from cnnbo.daemon.systemd import notify
 
-    notify("READY=1", f"STATUS={daemon.note}")
+    notify("READY=1")
     logging.getLogger("cnnbo").info("ready: state %s. %s", daemon.state, daemon.note)

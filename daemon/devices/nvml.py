@@ -27,7 +27,7 @@ from cnnbo.daemon.devices.nvml_reading import (
     sample_instance,
     text,
 )
-from cnnbo.scheduler.errors import ConfigurationError
+from cnnbo.scheduler.errors import ConfigurationError, NotReadyError
 
 _LOG = logging.getLogger(__name__)
 
@@ -37,8 +37,11 @@ _FIRST_REOPENING_S, _LONGEST_REOPENING_S = 10.0, 300.0
 _NOT_CUT = "MIG is on and no instance exists; create some with `nvidia-smi mig -cgi ... -C` or turn MIG off"
 
 
-def _unusable(why: str) -> ConfigurationError:
-    return ConfigurationError(f"No NVIDIA device can be used: {why}, or train on the CPU with --devices cpu.")
+def _unusable(why: str, *errors: NVMLError) -> ConfigurationError:
+    """What is said where no device can be used; all but missing rights may heal while somebody waits."""
+    is_closed = bool(errors) and all(error.value == pynvml.NVML_ERROR_NO_PERMISSION for error in errors)
+    kind = ConfigurationError if is_closed else NotReadyError
+    return kind(f"No NVIDIA device can be used: {why}, or train on the CPU with --devices cpu.")
 
 
 def hides_all(visible: str | None) -> bool:
@@ -96,7 +99,8 @@ class NvmlBackend:
         and nothing else is among them; its fault is in the samples.
 
         Raises:
-            ConfigurationError: the library is there but can't be used, or nothing matches `visible`.
+            NotReadyError: the library is there, and its driver can't be used now.
+            ConfigurationError: this user may not use it, or nothing matches `visible`.
         """
         if hides_all(self._visible):
             return ()
@@ -107,7 +111,7 @@ class NvmlBackend:
         except NVMLError as error:
             if error.value == pynvml.NVML_ERROR_LIBRARY_NOT_FOUND:
                 return ()
-            raise _unusable(reason(error)) from error
+            raise _unusable(reason(error), error) from error
         except ConfigurationError:
             self._listen()  # only an event tells when there is something to use
             raise
@@ -155,11 +159,13 @@ class NvmlBackend:
             self._only = frozenset(device.uuid for device in _visible_among([e.device for e in found], self._visible))
         return [each for each in found if self._only is None or each.device.uuid in self._only]
 
-    def _tell(self, problems: Mapping[int, str], usable: list[_Found]) -> None:
+    def _tell(self, problems: Mapping[int, NVMLError], usable: list[_Found]) -> None:
         here = {each.device.uuid for each in usable}
         known = {device.index for uuid, device in self._devices.items() if uuid not in here}
         told = tuple(
-            f"NVIDIA device {index} is left out: {why}." for index, why in problems.items() if index not in known
+            f"NVIDIA device {index} is left out: {reason(why)}."
+            for index, why in problems.items()
+            if index not in known
         )
         for sentence in told:
             if sentence not in self._unreadable:
@@ -240,11 +246,11 @@ def _is_instance(uuid: str) -> bool:
     return uuid.startswith("MIG-")
 
 
-def _find_all() -> tuple[list[_Found], dict[int, str]]:
+def _find_all() -> tuple[list[_Found], dict[int, NVMLError]]:
     """What tells its UUID, GPUs first, then MIG instances, indices rising; and by index why the others don't."""
     gpus: list[_Found] = []
     instances: list[_Found] = []
-    problems: dict[int, str] = {}
+    problems: dict[int, NVMLError] = {}
     count = pynvml.nvmlDeviceGetCount()
     for index in range(count):
         try:
@@ -255,9 +261,10 @@ def _find_all() -> tuple[list[_Found], dict[int, str]]:
             else:
                 gpus.append(gpu)
         except NVMLError as error:
-            problems[index] = reason(error)
+            problems[index] = error
     if count and not gpus and not instances:
-        raise _unusable(next(iter(problems.values()), _NOT_CUT))
+        why = next((reason(error) for error in problems.values()), _NOT_CUT)
+        raise _unusable(why, *problems.values())
     return gpus + instances, problems
 
 

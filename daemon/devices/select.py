@@ -1,14 +1,15 @@
 """From what people write (`--devices 0,1`, `cnnbo drain gpu0`) to devices."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 from cnnbo.daemon.devices.base import Device, DeviceBackend, DeviceKind
 from cnnbo.daemon.devices.cpu import CpuBackend
 from cnnbo.daemon.devices.nvml import NvmlBackend, hides_all
-from cnnbo.scheduler.errors import ConfigurationError
+from cnnbo.daemon.devices.presence import gpus_without_devices
+from cnnbo.scheduler.errors import ConfigurationError, NotReadyError
 
 # `GPU-` is left out by many who copy a UUID; below this a stray index could pass for a piece of a UUID.
 _SHORTEST_BARE_PREFIX = 4
@@ -29,7 +30,11 @@ class Selection:
     note: str
 
 
-def open_devices(wanted: str, environ: Mapping[str, str] = os.environ) -> Selection:
+def open_devices(
+    wanted: str,
+    environ: Mapping[str, str] = os.environ,
+    find_gpus: Callable[[], Sequence[str]] = gpus_without_devices,
+) -> Selection:
     """Find the devices that `--devices` asks for.
 
     - `auto`: every NVIDIA device; where there is none, the CPU as one slot with all cores. One, because a single trial
@@ -40,9 +45,15 @@ def open_devices(wanted: str, environ: Mapping[str, str] = os.environ) -> Select
     `CUDA_VISIBLE_DEVICES` in `environ` limits the NVIDIA devices there are to choose from. Empty or `-1`, it means that
     none may be used, and `auto` takes the CPU. Inside a Slurm job only the devices of its allocation are there.
 
+    Args:
+        wanted: what stands behind `--devices`.
+        environ: the environment.
+        find_gpus: where the driver offers nothing, the PCI addresses of the GPUs that are there all the same.
+
     Raises:
         ConfigurationError: the text can't be read, a device in it doesn't exist, or there are NVIDIA devices and they
             can't be used; the CPU is never taken in their place.
+        NotReadyError: there are NVIDIA devices, and the driver doesn't offer them now.
     """
     wanted = wanted.strip()
     if wanted == "cpu" or wanted.startswith("cpu:"):
@@ -51,6 +62,8 @@ def open_devices(wanted: str, environ: Mapping[str, str] = os.environ) -> Select
     backend = NvmlBackend(limit.visible)
     try:
         found = tuple(backend.discover())
+        if not found and not hides_all(limit.visible):
+            _refuse_to_pass_over(find_gpus())
         if wanted != "auto":
             return _open_chosen(wanted, backend, found, limit)
     except ConfigurationError:
@@ -61,6 +74,15 @@ def open_devices(wanted: str, environ: Mapping[str, str] = os.environ) -> Select
     backend.close()
     why = limit.reason if hides_all(limit.visible) else "No NVIDIA device was found"
     return _open_cpu(1, f"{why}, so trials run on the CPU")
+
+
+def _refuse_to_pass_over(addresses: Sequence[str]) -> None:
+    """Refuse to pass over GPUs of which no driver tells: a night on the CPU by mistake is worse than a sentence."""
+    if addresses:
+        raise NotReadyError(
+            f"No NVIDIA device can be used: the driver offers none, and there is a GPU at PCI {', '.join(addresses)}; "
+            "load or install NVIDIA's driver, or train on the CPU with --devices cpu."
+        )
 
 
 @dataclass(frozen=True, slots=True)

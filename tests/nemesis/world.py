@@ -135,7 +135,7 @@ class World:
         )
 
     async def start_daemon(self) -> None:
-        """Start the daemon, and again while it refuses, as its service manager would, until it is ready."""
+        """Start the daemon, and again where it died, as its service manager would, until it is ready."""
         deadline = time.monotonic() + PATIENCE_S
         while not await self._start_once():
             if time.monotonic() > deadline:
@@ -164,7 +164,7 @@ class World:
             heard.cancel()
             ended.cancel()
         status = self._daemon.returncode
-        if not is_ready and status != 78:  # with that it says what is wrong around it: no disk, no driver
+        if not is_ready:  # what is wrong around it, no disk or no driver, it waits for
             self.problems.append(f"the daemon was not ready after {PATIENCE_S:g} s, or ended before (status {status})")
         return is_ready
 
