@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     Daemon = LocalDaemon | RemoteDaemon
 
+# Whether it can be used, the daemon knows: who may talk to one need not be able to read its folder.
 State = Annotated[
-    # readable=False: that it is somebody else's is said by whoever opens it, with the remedy.
     Path | None, typer.Option("--state", metavar="DIR", readable=False, help="State folder of the daemon.")
 ]
 Broker = Annotated[

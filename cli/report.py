@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -201,7 +202,8 @@ def crash_report(shown: Mapping[str, Any], state: Path, has_daemon: bool) -> lis
     name = shown["name"]
     lines = [f"{name} paused: {len(crashed)} trials crashed the same way ({last['message']})"]
     attempt = len(last["attempts"])
-    lines += [f"  | {line}" for line in tail(state, name, last["id"], attempt, LOG_LINES_SHOWN)]
+    with suppress(PermissionError):  # a service's: the command below asks it
+        lines += [f"  | {line}" for line in tail(state, name, last["id"], attempt, LOG_LINES_SHOWN)]
     if shown["python"] is not None:
         lines.append(f"They ran with {shown['python']}.")
     start = "" if has_daemon else " (start a daemon first: cnnbo daemon)"

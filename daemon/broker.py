@@ -18,6 +18,8 @@ import time
 from pathlib import Path
 from typing import Self
 
+from cnnbo.daemon.logfiles import CHILD_LOG_BYTES, keep_end
+
 _log = logging.getLogger(__name__)
 
 _HOST = "127.0.0.1"  # loopback only: it asks nobody for a password
@@ -67,13 +69,14 @@ class EmbeddedBroker:
         reason: why there is none, or None.
 
     Args:
-        folder: state folder, for the broker's configuration and its (nearly always empty) log.
+        folder: state folder, for the broker's configuration.
         port: the port that is wanted.
+        logs: folder for its (nearly always empty) log; default: the state folder.
     """
 
-    def __init__(self, folder: Path, port: int = 1883) -> None:
+    def __init__(self, folder: Path, port: int = 1883, logs: Path | None = None) -> None:
         self._config = folder / "broker.toml"
-        self._output = folder / "broker.log"
+        self._output = (logs or folder) / "broker.log"
         self._wanted = port
         self._port = port
         self._process: asyncio.subprocess.Process | None = None
@@ -134,7 +137,8 @@ class EmbeddedBroker:
         Raises:
             OSError: it can't be executed, it ended, or it doesn't listen in time.
         """
-        with self._output.open("wb") as output:
+        keep_end(self._output, CHILD_LOG_BYTES)
+        with self._output.open("ab") as output:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "cnnbo.daemon.broker", str(self._config)),
                 stdin=asyncio.subprocess.PIPE,  # its lifeline: nothing is ever written to it

@@ -6,9 +6,12 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from cnnbo.scheduler.errors import CnnboError, ConfigurationError, RequestError
+
+if TYPE_CHECKING:
+    from cnnbo.daemon.logfiles import LogPart
 
 _CONNECT_S = 5.0
 
@@ -32,16 +35,21 @@ class Connection:
             NoDaemonError: none answers.
         """
         from cnnbo.daemon.control import SOCKET_NAME, socket_path
+        from cnnbo.daemon.folders import SERVICE_SOCKET, SERVICE_STATE, closed_service
 
+        # Nobody but the service may enter its state folder.
+        is_service = state == SERVICE_STATE and SERVICE_SOCKET.parent.is_dir()
         try:
-            async with asyncio.timeout(_CONNECT_S), socket_path(state) as path:
+            async with asyncio.timeout(_CONNECT_S), socket_path(SERVICE_SOCKET.parent if is_service else state) as path:
                 return cls(*await asyncio.open_unix_connection(path, limit=64 * 1024 * 1024))
         except PermissionError as error:
-            raise RequestError(
+            theirs = (
                 f"{state / SOCKET_NAME}: this daemon is somebody else's; ask them, or use --state DIR for your own."
-            ) from error
+            )
+            raise RequestError((closed_service() if is_service else None) or theirs) from error
         except (OSError, TimeoutError) as error:
-            raise NoDaemonError(f"no daemon answers in {state}; start one: cnnbo daemon --state {state}") from error
+            start = f"no daemon answers in {state}; start one: cnnbo daemon --state {state}"
+            raise NoDaemonError(_with_service(start)) from error
 
     async def request(self, verb: str, **args: object) -> Any:
         """Send a request and return the response's data.
@@ -74,6 +82,14 @@ class Connection:
     async def close(self) -> None:
         """Hang up."""
         self._writer.close()
+
+
+def _with_service(sentence: str) -> str:
+    """A sentence about a daemon that isn't there, and what to do about a service of this box that is closed to us."""
+    from cnnbo.daemon.folders import closed_service
+
+    closed = closed_service()
+    return sentence if closed is None else f"{sentence} (or: {closed})"
 
 
 def data_of(response: Mapping[str, Any]) -> Any:
@@ -149,10 +165,52 @@ def show(state: Path, name: str) -> dict[str, Any]:
         return _offline_show(state, name)
 
 
+@dataclass(frozen=True, slots=True)
+class LogPiece:
+    """A piece of what an attempt printed.
+
+    Attributes:
+        part: the piece, with the mark that leads to the next one.
+        is_over: whether the attempt had ended before it was read.
+    """
+
+    part: "LogPart"
+    is_over: bool
+
+
+def read_log(
+    state: Path, study: str, trial: int, attempt: int, lines: int, after: "LogPiece | None" = None
+) -> LogPiece:
+    """What an attempt printed: from the daemon, which alone may read a service's files, else from the files.
+
+    Args:
+        state: the state folder.
+        study: whose output.
+        trial: whose output.
+        attempt: whose output; counts from 1.
+        lines: at most so many of the last lines.
+        after: the piece before; then all that came after it.
+
+    Raises:
+        RequestError: there is no such trial.
+        OSError: the files can't be read.
+    """
+    from cnnbo.daemon.logfiles import LogPart, read_end, read_on
+
+    mark = None if after is None else after.part.mark
+    try:
+        told = ask(state, "logs", study=study, trial=trial, attempt=attempt, lines=lines, mark=mark)
+    except NoDaemonError:
+        place = (state, study, trial, attempt)
+        return LogPiece(read_end(*place, lines) if mark is None else read_on(*place, mark, is_over=True), is_over=True)
+    return LogPiece(LogPart(tuple(told["lines"]), told["mark"]), told["is_over"])
+
+
 def _offline_status(state: Path) -> dict[str, Any]:
     from cnnbo.daemon import messages
     from cnnbo.daemon.journal import read_journal
 
+    _refuse_closed(state)
     stored, devices = read_journal(state)
     studies = [messages.study_object(s.study, _rest(s.study)) for s in stored if not s.study.is_archived]
     for device in devices:
@@ -166,6 +224,7 @@ def _offline_show(state: Path, name: str) -> dict[str, Any]:
     from cnnbo.daemon.journal import read_journal
     from cnnbo.scheduler.comparison import Members
 
+    _refuse_closed(state)
     stored, _ = read_journal(state)
     for known in stored:
         if known.study.name == name:
@@ -174,6 +233,18 @@ def _offline_show(state: Path, name: str) -> dict[str, Any]:
         return dict(messages.comparison_object(members, time.time()))
     names = ", ".join(known.study.name for known in stored) or "none"
     raise RequestError(f"there is no study {name!r} in {state}; the studies there are: {names}.")
+
+
+def _refuse_closed(state: Path) -> None:
+    """Say it where a service of this box is meant that is closed to us: an empty folder of our own answers nothing.
+
+    Raises:
+        RequestError: that is so.
+    """
+    from cnnbo.daemon.folders import closed_service
+
+    if not state.exists() and (closed := closed_service()):
+        raise RequestError(closed)
 
 
 def _rest(study: Any) -> float:

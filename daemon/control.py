@@ -90,10 +90,19 @@ async def socket_path(state: Path, name: str = SOCKET_NAME) -> AsyncIterator[str
 
 
 class ControlServer:
-    """Listens on the control socket and hands requests to the handler."""
+    """Listens on the control socket and hands requests to the handler.
 
-    def __init__(self, state: Path, handler: Handler, follow: FollowSink) -> None:
+    Args:
+        state: the state folder, in which the socket is found.
+        handler: answers the requests.
+        follow: tells the news.
+        shared: a folder for the socket that the group of this process may enter, and nobody else; then the group may
+            connect, and in the state folder there is a link. None = the socket is in the state folder, for its owner.
+    """
+
+    def __init__(self, state: Path, handler: Handler, follow: FollowSink, shared: Path | None = None) -> None:
         self._state = state
+        self._shared = shared
         self._handler = handler
         self._follow = follow
         self._connections: set[asyncio.Task[None]] = set()
@@ -101,20 +110,28 @@ class ControlServer:
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
         """Accept requests while the block runs."""
-        (self._state / SOCKET_NAME).unlink(missing_ok=True)  # a dead daemon's; the state lock is ours
-        async with socket_path(self._state) as path:
-            mask = os.umask(0o177)  # nobody else may connect, not even for a moment
+        folder, mask = (self._state, 0o177) if self._shared is None else (self._shared, 0o117)
+        self._remove_sockets()  # a dead daemon's; the state lock is ours
+        async with socket_path(folder) as path:
+            mask = os.umask(mask)  # nobody else may connect, not even for a moment
             try:
                 server = await asyncio.start_unix_server(self._serve, path, limit=MAX_REQUEST_BYTES, backlog=_BACKLOG)
             finally:
                 os.umask(mask)
+        if self._shared is not None:
+            (self._state / SOCKET_NAME).symlink_to(self._shared / SOCKET_NAME)
         try:
             yield
         finally:
             server.close()
             for connection in self._connections:
                 connection.cancel()
-            (self._state / SOCKET_NAME).unlink(missing_ok=True)
+            self._remove_sockets()
+
+    def _remove_sockets(self) -> None:
+        for folder in (self._state, self._shared):
+            if folder is not None:
+                (folder / SOCKET_NAME).unlink(missing_ok=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

@@ -3,11 +3,13 @@
 import errno
 import logging
 import os
+import pwd
 import re
 import socket
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +17,7 @@ from cnnbo.scheduler.errors import ConfigurationError, NotReadyError
 
 SERVICE_STATE: Final = Path("/var/lib/cnnbo")
 SERVICE_SOCKET: Final = Path("/run/cnnbo/control.sock")
+SERVICE_GROUP: Final = "cnnbo"
 _MOUNTINFO: Final = Path("/proc/self/mountinfo")
 _ANSWER_TIMEOUT_S: Final = 1.0
 _OTHERS: Final = stat.S_IROTH | stat.S_IXOTH
@@ -56,7 +59,8 @@ def state_folder(
         service_socket: where a service of this box listens.
 
     Returns:
-        absolute path: what was named; else systemd's folder; else the running service's; else the user's own.
+        absolute path: what was named; else systemd's folder; else the running service's; else the user's own. A
+        service of one user, whom systemd tells no folder, works in the user's own.
 
     Raises:
         ConfigurationError: the user's own is meant, and the user has no home.
@@ -65,7 +69,8 @@ def state_folder(
         return Path(explicit).absolute()
     if given := environ.get("STATE_DIRECTORY"):
         return Path(given.split(":", 1)[0])  # systemd lists several with colons
-    if _answers(service_socket):
+    # What systemd starts is no client: a user's own service, where it isn't told its folder by systemd.
+    if not environ.get("NOTIFY_SOCKET") and _knock(service_socket) is None:
         return SERVICE_STATE
     base = user_folder(environ, "XDG_STATE_HOME", ".local/state")
     if base is None:
@@ -84,14 +89,51 @@ def user_folder(environ: Mapping[str, str], variable: str, fallback: str) -> Pat
     return given if given.is_absolute() else default if default.is_absolute() else None
 
 
-def _answers(path: Path) -> bool:
+def _knock(path: Path) -> OSError | None:
+    """Why nobody lets us in at a socket; None = somebody does."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(_ANSWER_TIMEOUT_S)
         try:
             connection.connect(str(path))
-        except OSError:
-            return False
-    return True
+        except OSError as error:
+            return error
+    return None
+
+
+def closed_service(service_socket: Path = SERVICE_SOCKET) -> str | None:
+    """What to type where this box has a service that this user may not talk to; None where it hasn't, or they may."""
+    if not isinstance(_knock(service_socket), PermissionError):
+        return None
+    try:
+        user = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        user = "NAME"
+    return (
+        "the cnnbo service of this box is for members of its group; have somebody type "
+        f"`sudo usermod -aG {SERVICE_GROUP} {user}`, then log in again."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceFolders:
+    """What systemd gives a service beside its state folder; None = it gives none.
+
+    Attributes:
+        runtime: where the control socket is, for members of the service's group.
+        logs: where the logs of its own children are.
+    """
+
+    runtime: Path | None = None
+    logs: Path | None = None
+
+
+NO_FOLDERS: Final = ServiceFolders()
+
+
+def service_folders(environ: Mapping[str, str]) -> ServiceFolders:
+    """The folders in RUNTIME_DIRECTORY and LOGS_DIRECTORY; of several, the first."""
+    runtime, logs = (environ.get(name, "").split(":", 1)[0] for name in ("RUNTIME_DIRECTORY", "LOGS_DIRECTORY"))
+    return ServiceFolders(Path(runtime) if runtime else None, Path(logs) if logs else None)
 
 
 def prepare_state_folder(path: Path, *, mountinfo: Path = _MOUNTINFO) -> None:

@@ -15,6 +15,7 @@ from cnnbo.daemon.api import requests
 from cnnbo.daemon.api.requests import Request
 from cnnbo.daemon.devices.select import find_device
 from cnnbo.daemon.journal import Receipt
+from cnnbo.daemon.logfiles import read_end, read_on
 from cnnbo.daemon.shell import Shell
 from cnnbo.models.registry import find_model, missing_model_extra
 from cnnbo.scheduler.codec import decode_value
@@ -58,6 +59,7 @@ PREPARE_S: Final = 600.0
 
 _NOT_MEASURED = "budget.energy_kwh: the energy of these devices is not measured; use budget.cost or budget.wall_clock."
 _NAME = re.compile(r"[a-z0-9-]{1,40}")
+_FOLDERS: Final = ("STATE_DIRECTORY", "RUNTIME_DIRECTORY", "LOGS_DIRECTORY")  # a daemon's own, which finds them by that
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +171,8 @@ class Handler:
                 return await self._compare([_decode_spec(spec) for spec in specs], peer)
             case requests.Delete(study=name):
                 return await self._delete(name)
+            case requests.Logs():
+                return await self._log(request)
             case _:
                 raise RequestError(f"{type(request).__name__.lower()} is not answered here.")
 
@@ -237,6 +241,21 @@ class Handler:
         if found is None:
             raise no_best(name)
         return found
+
+    async def _log(self, request: requests.Logs) -> dict[str, object]:
+        attempt = self._single(request.study).trial(request.trial).attempts[request.attempt - 1 : request.attempt]
+        if not attempt:
+            raise RequestError(f"trial {request.trial} of study {request.study} has no attempt {request.attempt}.")
+        is_over = attempt[0].outcome is not None  # before its log is read, which then is complete
+        place = (self._shell.state_folder, request.study, request.trial, request.attempt)
+        try:
+            if request.mark is None:
+                part = await asyncio.to_thread(read_end, *place, request.lines)
+            else:
+                part = await asyncio.to_thread(read_on, *place, request.mark, is_over)
+        except OSError as error:
+            raise RequestError(f"the log can't be read ({error.strerror}); try again.") from error
+        return {"lines": part.lines, "mark": part.mark, "is_over": is_over}
 
     async def _delete(self, name: str) -> dict[str, object]:
         if self.is_comparison(name):
@@ -517,7 +536,7 @@ def _own_origin() -> Origin:
 
     Its own settings are left out, since they may hold a password, and so is what systemd tells the daemon alone.
     """
-    private = ("CNNBO_", "NOTIFY_SOCKET", "WATCHDOG_", "LISTEN_", "CREDENTIALS_DIRECTORY")
+    private = ("CNNBO_", "NOTIFY_SOCKET", "WATCHDOG_", "LISTEN_", "CREDENTIALS_DIRECTORY", *_FOLDERS)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(private)}
     return Origin(cwd=str(Path.cwd()), environment=environment, python=sys.executable)
 

@@ -4,7 +4,9 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from cnnbo.daemon.launch import attempt_dir
 
@@ -17,6 +19,24 @@ LOG_DAYS = 30
 OLD_LOG_BYTES = 64 * 1024
 """Then so much of each is: the error and what led to it."""
 
+CHILD_LOG_BYTES = 1024 * 1024
+"""So much of the logs of proposer and broker is kept."""
+
+_MOST_BYTES = 1024 * 1024  # of what is new in a log, at a time
+
+
+@dataclass(frozen=True, slots=True)
+class LogPart:
+    """A piece of an attempt's output.
+
+    Attributes:
+        lines: as a terminal would show them.
+        mark: where the piece ends, for whoever wants what comes after it; None = there is no log yet.
+    """
+
+    lines: tuple[str, ...] = ()
+    mark: str | None = None
+
 
 def log_files(state: Path, study: str, trial: int, attempt: int) -> list[Path]:
     """The log of an attempt, oldest part first; empty while there is none."""
@@ -26,28 +46,76 @@ def log_files(state: Path, study: str, trial: int, attempt: int) -> list[Path]:
 
 def tail(state: Path, study: str, trial: int, attempt: int, count: int) -> list[str]:
     """The last `count` lines of an attempt's output; of a progress bar only its newest state."""
+    return list(read_end(state, study, trial, attempt, count).lines)
+
+
+def read_end(state: Path, study: str, trial: int, attempt: int, count: int) -> LogPart:
+    """The end of an attempt's output: at most `count` lines, of a progress bar only its newest state."""
     lines: list[str] = []
+    mark = None
     for path in reversed(log_files(state, study, trial, attempt)):
-        lines = [*_last_lines(path, count - len(lines)), *lines]
+        with path.open("rb") as file:
+            end = file.seek(0, 2)
+            mark = mark or _mark(file, end)
+            lines = [*_last_lines(file, end, count - len(lines)), *lines]
         if len(lines) >= count:
             break
-    return lines
+    return LogPart(tuple(lines), mark)
 
 
-def _last_lines(path: Path, count: int) -> list[str]:
+def read_on(state: Path, study: str, trial: int, attempt: int, mark: str, is_over: bool) -> LogPart:
+    """What was added to an attempt's output after a mark, as whole lines; at most a MiB, the rest comes after that.
+
+    Args:
+        state: the state folder.
+        study: whose output.
+        trial: whose output.
+        attempt: whose output; counts from 1.
+        mark: of the piece before; one that leads nowhere means the beginning.
+        is_over: whether nothing is added any more, so that a last line without an end is whole.
+    """
+    files = log_files(state, study, trial, attempt)
+    inode, _, position = mark.partition(":")
+    known = [str(path.stat().st_ino) for path in files]
+    first = known.index(inode) if inode in known and position.isdecimal() else 0
+    offset = int(position) if inode in known and position.isdecimal() else 0
+    lines: list[str] = []
+    for path in files[first:]:
+        with path.open("rb") as file:
+            file.seek(offset)
+            block = file.read(_MOST_BYTES)
+            # What follows a full block is one more piece; the older half of a log is added to no more.
+            is_whole = is_over or path.name == "log.1" or len(block) == _MOST_BYTES
+            taken = block if is_whole else block[: block.rfind(b"\n") + 1]
+            lines += _drawn_lines(taken)
+            mark = _mark(file, offset + len(taken))
+        if len(block) == _MOST_BYTES:
+            break
+        offset = 0
+    return LogPart(tuple(lines), mark)
+
+
+def _mark(file: BinaryIO, position: int) -> str:
+    """A place in a file that keeps its number when the runner gives it another name."""
+    return f"{os.fstat(file.fileno()).st_ino}:{position}"
+
+
+def _last_lines(file: BinaryIO, end: int, count: int) -> list[str]:
     """Read from the end, block by block: logs may hold tens of megabytes."""
     if count <= 0:
         return []
-    with path.open("rb") as file:
-        position = file.seek(0, 2)
-        block = b""
-        while position > 0 and block.count(b"\n") <= count:
-            step = min(_CHUNK, position)
-            position -= step
-            file.seek(position)
-            block = file.read(step) + block
+    position, block = end, b""
+    while position > 0 and block.count(b"\n") <= count:
+        step = min(_CHUNK, position)
+        position -= step
+        file.seek(position)
+        block = file.read(step) + block
+    return _drawn_lines(block)[-count:]
+
+
+def _drawn_lines(block: bytes) -> list[str]:
     lines = block.replace(b"\r\n", b"\n").rstrip(b"\n").split(b"\n") if block else []
-    return [_drawn(line) for line in lines[-count:]]
+    return [_drawn(line) for line in lines]
 
 
 def _drawn(line: bytes) -> str:
@@ -103,17 +171,3 @@ def clean(line: bytes) -> str:
     """Text that is safe for a terminal: without colours, and what else isn't printable is shown, not obeyed."""
     text = _COLOUR.sub("", line.decode(errors="replace").rstrip("\r\n"))
     return "".join(c if c.isprintable() or c == "\t" else f"\\x{ord(c):02x}" for c in text)
-
-
-def follow(path: Path) -> Iterator[str]:
-    """What is appended to a file from now on, as whole lines; yields an empty string when there is nothing new."""
-    rest = b""
-    with path.open("rb") as file:
-        file.seek(0, 2)
-        while True:
-            block = file.read(_CHUNK)
-            if not block:
-                yield ""
-                continue
-            *whole, rest = (rest + block).split(b"\n")
-            yield from (f"{_drawn(line)}\n" for line in whole)

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
-from cnnbo.daemon.logfiles import keep_end
+from cnnbo.daemon.logfiles import CHILD_LOG_BYTES, keep_end
 from cnnbo.daemon.proposer_process import ENVIRONMENT, versions
 from cnnbo.daemon.proposer_wire import Message, bytes_from_text, history_to_data, space_to_data
 from cnnbo.scheduler.codec import encode_value
@@ -36,7 +36,6 @@ COMMAND = (sys.executable, "-P", "-m", "cnnbo.daemon.proposer_process")
 _NONSENSE = "the proposer answered nonsense"
 _NO_POINTS = "the proposer answered with points that can't be taken"
 _LINE_LIMIT = 64 * 2**20
-_LOG_LIMIT = 2**20
 _START_LIMIT_S = 180.0
 _LONGEST_BACK_OFF_S = 300.0
 
@@ -428,7 +427,7 @@ class Proposer:
 
 async def _opened(log: Path) -> BinaryIO:
     """The log, open for appending; closed again if the waiter is cancelled before it has it."""
-    await asyncio.to_thread(keep_end, log, _LOG_LIMIT)
+    await asyncio.to_thread(keep_end, log, CHILD_LOG_BYTES)
     opening = asyncio.ensure_future(asyncio.to_thread(log.open, "ab"))
     try:
         return await asyncio.shield(opening)

@@ -20,10 +20,10 @@ from cnnbo.daemon.attempts import Pins
 from cnnbo.daemon.control import ControlServer, FollowSink
 from cnnbo.daemon.device_reader import DeviceReader
 from cnnbo.daemon.executors.local import LocalExecutor
-from cnnbo.daemon.folders import prepare_lease_dir, prepare_state_folder
+from cnnbo.daemon.folders import NO_FOLDERS, ServiceFolders, prepare_lease_dir, prepare_state_folder, service_folders
 from cnnbo.daemon.handler import Handler
 from cnnbo.daemon.journal import Journal, too_full
-from cnnbo.daemon.logfiles import shorten_old_logs
+from cnnbo.daemon.logfiles import CHILD_LOG_BYTES, keep_end, shorten_old_logs
 from cnnbo.daemon.proposer import Limits, Proposer
 from cnnbo.daemon.settings import Settings
 from cnnbo.daemon.shell import Shell
@@ -99,16 +99,20 @@ def _state_lock(state: Path) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def running_daemon(settings: Settings, devices: str) -> AsyncIterator[Daemon]:
+async def running_daemon(
+    settings: Settings, devices: str, folders: ServiceFolders = NO_FOLDERS
+) -> AsyncIterator[Daemon]:
     """A daemon that is up while the block runs, and stops in order when it is left.
 
     Args:
         settings: where it keeps its state and how it speaks to the world.
         devices: what `--devices` says.
+        folders: what it has as a service.
 
     Raises:
         ConfigurationError: something is wrong with state folder or devices; nothing was started.
     """
+    logs = folders.logs or settings.state
     failure: Exception | None = None
     broker = await asyncio.to_thread(_broker_of, settings)
     async with AsyncExitStack() as stack:
@@ -123,7 +127,7 @@ async def running_daemon(settings: Settings, devices: str) -> AsyncIterator[Daem
         stack.push_async_callback(reader.close)
         selection = await reader.open()
         proposer = await stack.enter_async_context(
-            Proposer(settings.state / "proposer.log", Limits(deadline_s=settings.proposer.deadline_s))
+            Proposer(logs / "proposer.log", Limits(deadline_s=settings.proposer.deadline_s))
         )
         follow = FollowSink()
         pins = Pins(settings.state, settings.lease_dir, settings.grace_s)
@@ -145,17 +149,17 @@ async def running_daemon(settings: Settings, devices: str) -> AsyncIterator[Daem
         await reader.read(shell, journal)
         daemon = Daemon(settings.state, selection.note, boot, time.time())
         handler = Handler(shell, lambda: _facts(daemon, journal), time.time)
-        control = ControlServer(settings.state, handler, follow)
+        control = ControlServer(settings.state, handler, follow, folders.runtime)
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(shell.run(stored), name="inbox"),
                 group.create_task(reader.run(shell, journal), name="devices"),
                 group.create_task(reader.listen(shell, journal), name="device events"),
                 group.create_task(shell.book_time(), name="clock"),
-                group.create_task(_tidy(settings.state), name="tidy"),
+                group.create_task(_tidy(settings.state, logs), name="tidy"),
             ]
             if settings.mqtt.enabled:
-                tasks.append(group.create_task(_mqtt(settings, broker, daemon, shell, journal), name="mqtt"))
+                tasks.append(group.create_task(_mqtt(settings, broker, daemon, shell, journal, logs), name="mqtt"))
             if broker is not None and settings.mqtt.requests:
                 tasks.append(group.create_task(_requests(settings, broker, daemon, handler, journal), name="requests"))
             supervision = [group.create_task(work, name=name) for name, work in _supervision(shell, journal, reader)]
@@ -190,10 +194,12 @@ def _supervision(
         yield "watchdog", feed(every_s, parts)
 
 
-async def _tidy(state: Path) -> None:
-    """Shorten old logs now and every day, until cancelled."""
+async def _tidy(state: Path, logs: Path) -> None:
+    """Shorten old logs of trials, and those of our own children, now and every day, until cancelled."""
     while True:
         await asyncio.to_thread(shorten_old_logs, state, time.time())
+        for name in ("proposer.log", "broker.log"):
+            await asyncio.to_thread(keep_end, logs / name, CHILD_LOG_BYTES)
         await asyncio.sleep(DAY_S)
 
 
@@ -270,9 +276,9 @@ def _is_loopback(host: str) -> bool:
 
 
 async def _mqtt(
-    settings: Settings, broker: "BrokerAddress | None", daemon: Daemon, shell: Shell, journal: Journal
+    settings: Settings, broker: "BrokerAddress | None", daemon: Daemon, shell: Shell, journal: Journal, logs: Path
 ) -> None:
-    """Publish the news, through the broker of the settings or one of our own."""
+    """Publish the news, through the broker of the settings or one of our own, whose log is in `logs`."""
     # Imported here: the libraries cost a third of the start.
     from cnnbo.daemon.broker import EmbeddedBroker
     from cnnbo.daemon.mqtt import BrokerAddress
@@ -280,7 +286,7 @@ async def _mqtt(
 
     async with AsyncExitStack() as stack:
         if broker is None:
-            embedded = await stack.enter_async_context(EmbeddedBroker(settings.state, settings.mqtt.port))
+            embedded = await stack.enter_async_context(EmbeddedBroker(settings.state, settings.mqtt.port, logs))
             daemon.mqtt_reason = embedded.reason
             broker = None if embedded.url is None else BrokerAddress.parse(embedded.url)
         if broker is None:
@@ -356,7 +362,7 @@ async def serve(settings: Settings, devices: str, ready: Callable[[Daemon], None
     def start() -> AbstractAsyncContextManager[Daemon]:
         prepare_state_folder(settings.state)
         prepare_lease_dir(settings.lease_dir)
-        return running_daemon(settings, devices)
+        return running_daemon(settings, devices, service_folders(os.environ))
 
     async with AsyncExitStack() as stack:
         daemon = await started(stack, start, uses_gpus=not devices.startswith("cpu"))

@@ -187,6 +187,11 @@ class Shell:
         raise RequestError(f"there is no study {name!r} here; the studies are: {known}.")
 
     @property
+    def state_folder(self) -> Path:
+        """Where the files of the trials are."""
+        return self._pins.state
+
+    @property
     def busy_devices(self) -> frozenset[str]:
         """UUIDs of devices with a trial of ours."""
         return frozenset(self._occupants)

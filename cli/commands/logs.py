@@ -1,7 +1,6 @@
 """`cnnbo logs`: what a trial printed."""
 
 import time
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -17,28 +16,30 @@ def logs(
         int | None, typer.Argument(metavar="[TRIAL]", help="Number of a trial; default: the newest.")
     ] = None,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until the trial ends.")] = False,
-    lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="How many lines to begin with.")] = 50,
+    lines: Annotated[int, typer.Option("-n", "--lines", min=0, max=100_000, help="How many lines to begin with.")] = 50,
     state: options.State = None,
 ) -> None:
     """The output of a trial's newest attempt."""
-    from cnnbo.daemon import client
-    from cnnbo.daemon.logfiles import log_files, tail
+    from cnnbo.daemon.client import LocalDaemon, read_log
     from cnnbo.scheduler.errors import RequestError
 
     folder = options.state_folder(state)
-    chosen = _choose(options.shown_study(client.LocalDaemon(folder), name), trial)
-    attempt = len(chosen["attempts"])
-    files = log_files(folder, name, chosen["id"], attempt)
-    while follow and not files and not _has_ended(folder, name, chosen["id"]):
+    chosen = _choose(options.shown_study(LocalDaemon(folder), name), trial)
+    place = (folder, name, chosen["id"], len(chosen["attempts"]))
+    piece = read_log(*place, lines) if chosen["attempts"] else None
+    while follow and piece is not None and piece.part.mark is None and not piece.is_over:
         time.sleep(POLL_S)
-        files = log_files(folder, name, chosen["id"], attempt)
-    if not files:
+        piece = read_log(*place, lines)
+    if piece is None or piece.part.mark is None:
         raise RequestError(f"trial {chosen['id']} of study {name} has no log yet.")
-    shown = tail(folder, name, chosen["id"], attempt, lines)
-    for line in shown or [f"(nothing was printed; {chosen['message'] or chosen['state']})"]:
-        print(line)
-    if follow:
-        _follow(folder, name, chosen["id"], files[-1])
+    for line in piece.part.lines or [f"(nothing was printed; {chosen['message'] or chosen['state']})"]:
+        print(line, flush=True)
+    while follow and (piece.part.lines or not piece.is_over):
+        piece = read_log(*place, lines, after=piece)
+        for line in piece.part.lines:
+            print(line, flush=True)
+        if not piece.part.lines and not piece.is_over:
+            time.sleep(POLL_S)
 
 
 def _choose(shown: dict[str, Any], trial: int | None) -> dict[str, Any]:
@@ -51,22 +52,3 @@ def _choose(shown: dict[str, Any], trial: int | None) -> dict[str, Any]:
     if not started:
         raise RequestError(f"study {shown['name']} has not started a trial yet.")
     return dict(max(started, key=lambda one: str(one["attempts"][-1]["started"])))
-
-
-def _follow(state: Path, name: str, trial: int, path: Path) -> None:
-    from cnnbo.daemon.logfiles import follow
-
-    for line in follow(path):
-        if line:
-            print(line, end="", flush=True)
-        elif _has_ended(state, name, trial):
-            return
-        else:
-            time.sleep(POLL_S)
-
-
-def _has_ended(state: Path, name: str, trial: int) -> bool:
-    from cnnbo.cli.commands.show import find_trial
-    from cnnbo.daemon import client
-
-    return bool(find_trial(client.show(state, name), trial)["state"] != "running")

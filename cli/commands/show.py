@@ -189,7 +189,9 @@ def _print_trial(shown: dict[str, Any], trial: dict[str, Any]) -> None:
 
 
 def _print_log(state: Path, study: str, trial: dict[str, Any]) -> None:
-    from cnnbo.daemon.logfiles import tail
+    from cnnbo.daemon.client import read_log
 
-    for line in tail(state, study, trial["id"], len(trial["attempts"]), LOG_LINES):
+    if not trial["attempts"]:
+        return
+    for line in read_log(state, study, trial["id"], len(trial["attempts"]), LOG_LINES).part.lines:
         print(f"  | {line}")

@@ -41,7 +41,7 @@ def watch(
     node: Annotated[str | None, typer.Option(help="Show only the box of this name.")] = None,
     once: Annotated[bool, typer.Option("--once", "-1", help="Print what is known now, and end.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what is known now as JSON, and end.")] = False,
-    state: Annotated[Path | None, typer.Option(help="State folder of the daemon to watch.")] = None,
+    state: Annotated[Path | None, typer.Option(readable=False, help="State folder of the daemon to watch.")] = None,
     base: Annotated[str, typer.Option(help="Base of the topics, where the daemons have another.")] = "cnnbo",
 ) -> None:
     """Watch devices and studies of one box or several; q ends it."""

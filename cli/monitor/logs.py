@@ -1,4 +1,4 @@
-"""The log of a trial: read from the state folder of this machine, and drawn."""
+"""The log of a trial of this machine, read and drawn."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,8 @@ from rich.text import Text
 
 from cnnbo.cli.monitor.canvas import Screen, counted
 from cnnbo.cli.monitor.view import LogTail
-from cnnbo.daemon.logfiles import log_files, tail
+from cnnbo.daemon import client
+from cnnbo.scheduler.errors import CnnboError
 
 LINES = 1000
 """Of a log so many lines are read; more is a matter for `cnnbo logs`."""
@@ -24,14 +25,16 @@ def read_log(state: Path, study: str, trial: int, attempt: int) -> LogTail:
         attempt: which one, counting from 1; 0 = none was started.
     """
     try:
-        if not attempt or not log_files(state, study, trial, attempt):
-            return LogTail(study, trial, excuse=f"Trial {trial} has no log yet.")
-        lines = tail(state, study, trial, attempt, LINES)
+        part = client.read_log(state, study, trial, attempt, LINES).part if attempt else None
     except OSError as error:
         return LogTail(
             study, trial, excuse=f"The log can't be read ({error.strerror or error}); ask whose daemon it is."
         )
-    return LogTail(study, trial, tuple(lines), "" if lines else "Nothing was printed so far.")
+    except CnnboError as error:
+        return LogTail(study, trial, excuse=str(error))
+    if part is None or part.mark is None:
+        return LogTail(study, trial, excuse=f"Trial {trial} has no log yet.")
+    return LogTail(study, trial, part.lines, "" if part.lines else "Nothing was printed so far.")
 
 
 def elsewhere(node: str, study: str, trial: int) -> LogTail:

@@ -166,6 +166,24 @@ class Follow(Request):
     study: StudyName
 
 
+class Logs(Request):
+    """What an attempt at a trial printed: its last lines, or what it printed after a mark of an earlier answer."""
+
+    study: StudyName
+    trial: Annotated[int, Field(ge=1, description="Id of the trial."), MustBe("the number of a trial, from 1 on")]
+    attempt: Annotated[int, Field(ge=1, description="Which attempt."), MustBe("the number of an attempt, from 1 on")]
+    lines: Annotated[
+        int,
+        Field(ge=0, le=100_000, description="At most so many of the last lines, without a mark."),
+        MustBe("a whole number from 0 to 100,000"),
+    ] = 50
+    mark: Annotated[
+        Annotated[str, Field(max_length=100)] | None,
+        Field(description="Where the piece before this one ended."),
+        MustBe("the mark of an earlier answer, as text"),
+    ] = None
+
+
 MQTT_REQUESTS: Final[Mapping[str, type[Request]]] = {
     "submit": Submit,
     "status": Status,
@@ -189,6 +207,7 @@ SOCKET_REQUESTS: Final[Mapping[str, type[Request]]] = {
     "devices": Devices,
     "retry": Retry,
     "delete": Delete,
+    "logs": Logs,
     "follow": Follow,
 }
 """What is answered on the control socket, by verb."""

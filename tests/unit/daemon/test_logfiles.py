@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cnnbo.daemon.launch import attempt_dir
-from cnnbo.daemon.logfiles import LOG_DAYS, follow, keep_end, shorten_old_logs, tail
+from cnnbo.daemon.logfiles import LOG_DAYS, keep_end, read_end, read_on, shorten_old_logs, tail
 
 
 @pytest.fixture
@@ -42,19 +42,62 @@ def test_control_characters_are_shown_and_not_obeyed(log: Path, tmp_path: Path) 
     assert tail(tmp_path, "s", 1, 1, 1) == ["\\x1b]0;gotcha\\x07 \ufffd"]
 
 
-def test_following_yields_whole_lines_as_they_come(log: Path) -> None:
-    """Half a line is no news yet."""
+def more(state: Path, mark: str | None, is_over: bool = False) -> tuple[list[str], str]:
+    assert mark is not None
+    part = read_on(state, "s", 1, 1, mark, is_over)
+    assert part.mark is not None
+    return list(part.lines), part.mark
+
+
+def test_following_yields_whole_lines_as_they_come(log: Path, tmp_path: Path) -> None:
+    """Half a line is no news yet, unless nothing will ever complete it."""
     log.write_bytes(b"old\n")
-    lines = follow(log)
-    assert next(lines) == ""
+    lines, mark = more(tmp_path, read_end(tmp_path, "s", 1, 1, 5).mark)
+    assert lines == []
+    with log.open("ab", buffering=0) as file:
+        file.write(b"10%\r20%\r\nhalf")
+        lines, mark = more(tmp_path, mark)
+        assert lines == ["20%"]
+        assert more(tmp_path, mark) == ([], mark)
+        file.write(b" full\nlast")
+        lines, mark = more(tmp_path, mark)
+        assert lines == ["half full"]
+    lines, mark = more(tmp_path, mark, is_over=True)
+    assert (lines, more(tmp_path, mark, is_over=True)) == (["last"], ([], mark))
+
+
+def test_following_goes_on_where_the_runner_begins_a_new_file(log: Path, tmp_path: Path) -> None:
+    """After half of its limit the log gets another name, and whoever follows it must not notice."""
+    log.write_bytes(b"one\n")
+    mark = read_end(tmp_path, "s", 1, 1, 0).mark
     with log.open("ab") as file:
-        file.write(b"new\nhalf")
-        file.flush()
-        assert next(lines) == "new\n"
-        assert next(lines) == ""
-        file.write(b" full\n")
-        file.flush()
-        assert next(lines) == "half full\n"
+        file.write(b"two\n")
+    log.replace(log.with_name("log.1"))
+    log.write_bytes(b"three\n")
+    lines, mark = more(tmp_path, mark)
+    assert lines == ["two", "three"]
+    log.replace(log.with_name("log.1"))
+    log.write_bytes(b"four\n")
+    assert more(tmp_path, mark)[0] == ["four"]
+
+
+@pytest.mark.parametrize("mark", ["", "7", "7:x", "x:7", ":", "999999999:3"])
+def test_a_mark_that_leads_nowhere_means_the_beginning(log: Path, tmp_path: Path, mark: str) -> None:
+    """It comes from whoever asks; nothing is lost with the file it was in but what that held."""
+    log.write_bytes(b"one\ntwo\n")
+    assert more(tmp_path, mark)[0] == ["one", "two"]
+
+
+def test_of_much_that_is_new_a_piece_comes_at_a_time(log: Path, tmp_path: Path) -> None:
+    """A trial may print faster than somebody reads, and an answer has its limits."""
+    log.write_bytes(b"old\n")
+    mark = read_end(tmp_path, "s", 1, 1, 0).mark
+    with log.open("ab") as file:
+        file.write(b"x" * 1_500_000 + b"\nend\n")
+    lines, mark = more(tmp_path, mark)
+    assert sum(map(len, lines)) == 1024**2
+    lines, mark = more(tmp_path, mark)
+    assert lines == ["x" * (1_500_000 - 1024**2), "end"]
 
 
 def test_of_a_long_log_the_last_whole_lines_are_kept(tmp_path: Path) -> None:

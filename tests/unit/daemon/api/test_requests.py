@@ -39,6 +39,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "devices": {},
     "retry": {"study": "svhn", "trials": [1, 2], "crashed": False},
     "delete": {"study": "svhn"},
+    "logs": {"study": "svhn", "trial": 3, "attempt": 1, "lines": 20, "mark": "7:512"},
     "follow": {"study": "svhn"},
 }
 
