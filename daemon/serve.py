@@ -31,6 +31,7 @@ from cnnbo.daemon.sinks.base import Delivery, Message
 from cnnbo.daemon.sinks.log import LogSink
 from cnnbo.daemon.sinks.systemd import SystemdSink
 from cnnbo.daemon.supervised import is_supervised, started, tell_stopping
+from cnnbo.daemon.systemd import notify
 from cnnbo.daemon.tasks import end_tasks
 from cnnbo.daemon.watchdog import feed, feeding_interval_s
 from cnnbo.scheduler.errors import ConfigurationError
@@ -162,9 +163,11 @@ async def running_daemon(
                 tasks.append(group.create_task(_mqtt(settings, broker, daemon, shell, journal, logs), name="mqtt"))
             if broker is not None and settings.mqtt.requests:
                 tasks.append(group.create_task(_requests(settings, broker, daemon, handler, journal), name="requests"))
-            supervision = [group.create_task(work, name=name) for name, work in _supervision(shell, journal, reader)]
             async with control.listening():
                 await shell.settled()
+                supervision = [
+                    group.create_task(work, name=name) for name, work in _supervision(shell, journal, reader)
+                ]
                 try:
                     yield daemon
                 except Exception as error:
@@ -369,3 +372,4 @@ async def serve(settings: Settings, devices: str, ready: Callable[[Daemon], None
         on_signals(daemon.stop.set)
         ready(daemon)
         await daemon.stop.wait()
+    notify("STATUS=stopped")

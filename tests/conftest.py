@@ -36,6 +36,7 @@ def _lacks(*programs: str) -> str | None:
 _MISSING: Mapping[str, Callable[[], str | None]] = {
     "gcc": lambda: _lacks("gcc"),
     "gpu": lambda: None if Path("/dev/nvidiactl").exists() else "no NVIDIA GPU here",
+    "systemd_analyze": lambda: _lacks("systemd-analyze"),
     "mosquitto": lambda: _lacks("mosquitto", "mosquitto_sub"),
     "tensorflow": lambda: None if find_spec("tensorflow") else "TensorFlow is not installed",
 }

@@ -1,8 +1,10 @@
 """What the kernel tells of GPUs that no driver offers."""
 
-import errno
 import os
 import stat
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -66,13 +68,30 @@ def test_nodes_that_are_open_or_missing_are_no_reason_to_start_anew(tmp_path: Pa
     assert nodes_closed_by_rules(tmp_path / "missing") == []
 
 
-def test_a_node_that_the_rules_of_the_control_group_close_is_found(tmp_path: Path) -> None:
+@pytest.fixture
+def closing_group(tmp_path: Path) -> Iterator[Path]:
+    """A control group that keeps one kind of device closed, by the rules that systemd uses too; of version 1."""
+    group = Path(f"/sys/fs/cgroup/devices/{tmp_path.name}-{os.getpid()}")
+    try:
+        group.mkdir()
+        (group / "devices.deny").write_text("c 10:229 rw")
+    except OSError as error:
+        pytest.skip(f"no rules for devices can be made here: {error.strerror}")
+    yield group
+    group.rmdir()
+
+
+def test_a_node_that_the_rules_of_the_control_group_close_is_found(closing_group: Path, tmp_path: Path) -> None:
     """As in a unit that was started before the driver was loaded."""
     node = tmp_path / "nvidia-uvm"
-    try:
-        os.mknod(node, 0o666 | stat.S_IFCHR, os.makedev(510, 0))
-        os.close(os.open(node, os.O_RDWR))
-    except OSError as error:
-        if error.errno != errno.EPERM or not node.exists():
-            pytest.skip(f"no node here that rules close: {error.strerror}")
-    assert nodes_closed_by_rules(tmp_path) == [node]
+    os.mknod(node, 0o666 | stat.S_IFCHR, os.makedev(10, 229))
+    ask = (
+        "import os, sys, pathlib\n"
+        "pathlib.Path(sys.argv[1], 'cgroup.procs').write_text(str(os.getpid()))\n"
+        "from cnnbo.daemon.devices.presence import nodes_closed_by_rules\n"
+        "print(*nodes_closed_by_rules(pathlib.Path(sys.argv[2])))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", ask, closing_group, tmp_path], check=True, capture_output=True, text=True
+    )
+    assert done.stdout == f"{node}\n"
