@@ -31,7 +31,7 @@ from cnnbo.daemon.sinks.base import Delivery, Message
 from cnnbo.daemon.sinks.log import LogSink
 from cnnbo.daemon.sinks.systemd import SystemdSink
 from cnnbo.daemon.supervised import is_supervised, started, tell_stopping
-from cnnbo.daemon.systemd import notify
+from cnnbo.daemon.systemd import tell
 from cnnbo.daemon.tasks import end_tasks
 from cnnbo.daemon.watchdog import feed, feeding_interval_s
 from cnnbo.scheduler.errors import ConfigurationError
@@ -372,4 +372,4 @@ async def serve(settings: Settings, devices: str, ready: Callable[[Daemon], None
         on_signals(daemon.stop.set)
         ready(daemon)
         await daemon.stop.wait()
-    notify("STATUS=stopped")
+    await tell("STATUS=stopped")

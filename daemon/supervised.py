@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Final, TypeVar
 
 from cnnbo.daemon.devices.presence import nodes_closed_by_rules
-from cnnbo.daemon.systemd import notify
+from cnnbo.daemon.systemd import tell
 from cnnbo.daemon.watchdog import feeding_interval_s
 from cnnbo.scheduler.errors import CnnboError, NotReadyError
 
@@ -63,7 +63,7 @@ async def started(stack: AsyncExitStack, start: Callable[[], AbstractAsyncContex
             if str(error) != told:
                 told = str(error)
                 log.warning("waiting: %s", told)
-            notify(f"STATUS=waiting: {' '.join(told.split())}", more_time())
+            await tell(f"STATUS=waiting: {' '.join(told.split())}", more_time())
             await asyncio.sleep(RETRY_S)
 
 
@@ -90,7 +90,7 @@ async def tell_stopping(running: Callable[[], int], grace_s: float, last_wait_s:
     """
     begun = time.monotonic()
     while (passed_s := time.monotonic() - begun) < grace_s + last_wait_s:
-        notify("STOPPING=1", f"STATUS={_stopping(running(), grace_s - passed_s)}", more_time(), "WATCHDOG=1")
+        await tell("STOPPING=1", f"STATUS={_stopping(running(), grace_s - passed_s)}", more_time(), "WATCHDOG=1")
         await asyncio.sleep(min(STOPPING_S, feeding_interval_s() or STOPPING_S))
 
 

@@ -1,8 +1,12 @@
 """Telling systemd how the daemon is, by its notification protocol (`man 3 sd_notify`)."""
 
+import asyncio
 import os
 import socket
 from collections.abc import Mapping
+
+PATIENCE_S = 5.0
+"""So long a manager may take to make room for a message."""
 
 
 def notify(*states: str, environ: Mapping[str, str] = os.environ) -> bool:
@@ -13,15 +17,22 @@ def notify(*states: str, environ: Mapping[str, str] = os.environ) -> bool:
         environ: where the address is looked up; a leading `@` means the abstract namespace.
 
     Returns:
-        whether there was somebody to tell; a manager that doesn't listen is no reason to fail.
+        whether somebody took it; a manager that doesn't listen, or has other things to do, is no reason to fail.
     """
     address = environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
         return False
     path = "\0" + address[1:] if address.startswith("@") else address
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as connection:
+        connection.settimeout(PATIENCE_S)
         try:
-            connection.sendto("\n".join(states).encode(), path)
+            connection.connect(path)  # unconnected, it couldn't be waited for
+            connection.send("\n".join(states).encode())
         except OSError:
             return False
     return True
+
+
+async def tell(*states: str) -> None:
+    """`notify`, in a thread: the event loop waits for no manager."""
+    await asyncio.to_thread(notify, *states)

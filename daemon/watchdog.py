@@ -9,7 +9,7 @@ import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping
 
-from cnnbo.daemon.systemd import notify
+from cnnbo.daemon.systemd import tell
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ async def feed(every_s: float, parts: Mapping[str, Proof]) -> None:
                 log.error("watchdog: %s stuck for %.0f s; systemd restarts a daemon that stays so.", names, every_s)
         if stuck:
             log.warning("watchdog: %s going on again.", names)
-        notify("WATCHDOG=1")
+        await tell("WATCHDOG=1")
         await asyncio.sleep(every_s)
 
 

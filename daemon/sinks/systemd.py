@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 
 from cnnbo.daemon.sinks.base import Message
-from cnnbo.daemon.systemd import notify
+from cnnbo.daemon.systemd import tell
 
 PAUSE_S = 1.0
 """At most one line is told in so many seconds."""
@@ -45,7 +45,7 @@ class SystemdSink:
             self._has_changed.clear()
             line = status_line(self._devices.values(), has_study=bool(self._running))
             if line != told:
-                notify(f"STATUS={line}")
+                await tell(f"STATUS={line}")
                 told = line
             await asyncio.sleep(PAUSE_S)
 

@@ -56,7 +56,7 @@ def test_the_status_line_follows_the_devices_until_the_end(box: Box, manager: Ma
     assert re.fullmatch(r"stopping 1 trial, up to (59|60) s", stopping["STATUS"])
     assert int(stopping["EXTEND_TIMEOUT_USEC"]) > 10e6
     assert daemon.wait() == 0
-    assert manager.next()["STATUS"] == "stopped"
+    manager.wait_for_status("stopped")
 
 
 def test_a_long_grace_gets_the_time_it_takes(box: Box, manager: Manager) -> None:

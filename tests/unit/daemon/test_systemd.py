@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from cnnbo.daemon import systemd
 from cnnbo.daemon.systemd import notify
+
+QUEUE = int(Path("/proc/sys/net/unix/max_dgram_qlen").read_text())
 
 
 @pytest.mark.parametrize("prefix", ["", "@"])
@@ -23,3 +26,13 @@ def test_states_arrive_as_one_message(prefix: str, tmp_path: Path, monkeypatch: 
 def test_nobody_listening_is_no_error(environ: dict[str, str]) -> None:
     """A daemon in a terminal has no manager."""
     assert not notify("READY=1", environ=environ)
+
+
+def test_a_manager_that_reads_nothing_is_not_waited_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its queue holds a few messages; a daemon that waited for the rest would stand still with it."""
+    monkeypatch.setattr(systemd, "PATIENCE_S", 0.1)
+    name = f"\0{tmp_path.name}-deaf"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(name)
+        taken = [notify("WATCHDOG=1", environ={"NOTIFY_SOCKET": "@" + name[1:]}) for _ in range(QUEUE + 2)]
+    assert taken[0] and not taken[-1]
