@@ -202,7 +202,8 @@ async def _tidy(state: Path, logs: Path) -> None:
     while True:
         await asyncio.to_thread(shorten_old_logs, state, time.time())
         for name in ("proposer.log", "broker.log"):
-            await asyncio.to_thread(keep_end, logs / name, CHILD_LOG_BYTES)
+            with suppress(OSError):  # a day later it is tried again
+                await asyncio.to_thread(keep_end, logs / name, CHILD_LOG_BYTES)
         await asyncio.sleep(DAY_S)
 
 
