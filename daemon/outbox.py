@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 EVENT_LIMIT = 10_000
 """So many events wait for the broker; beyond that the oldest are dropped."""
 
+# As format 2 of the journal has it.
 # `seq` goes into the payload. AUTOINCREMENT: the number of a row that was removed is never used again.
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS outbox (

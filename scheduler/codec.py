@@ -19,10 +19,11 @@ from typing import Any, Literal, Union, cast, get_args, get_origin
 from cnnbo.scheduler.errors import CnnboError
 from cnnbo.scheduler.events import DeviceEvent, Event
 
-FORMAT_VERSION = 1
-"""Version of the journalled form of events; rises when an old reader would misread a new line.
+FORMAT_VERSION = 2
+"""Version of the journal's format, its tables and the journalled form of events alike.
 
-A new kind of event is no reason: a reader that doesn't know it refuses the line, and journals without it stay readable.
+It rises when an older cnnbo would refuse what a newer one writes, or read something else from it: a new kind of event
+is a reason, and so is a new table. Keys that are only more to know are none.
 """
 
 

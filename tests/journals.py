@@ -1,7 +1,9 @@
 """State folders with studies that have taken their course, without a daemon, for tests of what reads them."""
 
 import asyncio
+import sqlite3
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -71,3 +73,16 @@ async def _journal(state: Path, spec: StudySpec, events: tuple[Event, ...]) -> S
     finally:
         await journal.close()
     return study
+
+
+def moved(path: Path, old: str, new: str) -> None:
+    """Have everything in a journal seem to have happened in another folder."""
+    with closing(sqlite3.connect(path)) as db:
+        triggers = db.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'event'")
+        kept = triggers.fetchall()
+        for name, _ in kept:
+            db.execute(f"DROP TRIGGER {name}")
+        db.execute("UPDATE event SET body = replace (body, ?, ?)", (old, new))
+        for _, sql in kept:
+            db.execute(sql)
+        db.commit()

@@ -31,7 +31,7 @@ async def test_a_journal_of_an_older_version_takes_receipts(journal: Journal) ->
 
 async def test_the_newest_are_kept_in_their_order(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
     """A script that asks once a minute for years must not fill the disk."""
-    monkeypatch.setattr("cnnbo.daemon.journal.RECEIPTS_KEPT", 3)
+    monkeypatch.setattr("cnnbo.daemon.journal.rows.RECEIPTS_KEPT", 3)
     given = [Receipt("resume", str(number), "a") for number in range(5)]
     for receipt in given:
         await journal.keep(receipt)

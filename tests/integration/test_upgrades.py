@@ -1,0 +1,96 @@
+"""A study that an older cnnbo began goes on with this one."""
+
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.integration.conftest import Box
+from tests.journals import moved
+
+from cnnbo.daemon.journal import JOURNAL_NAME
+
+DATA = Path(__file__).parents[1] / "data"
+HOME = "/home/me"
+"""Where the old journals were written."""
+
+SCRIPT = 'import sys\nprint("val_acc:", 0.5 + len(sys.argv) / 100)\n'
+
+
+def take_over(box: Box, version: int) -> None:
+    """Have the box find the journal of an older cnnbo, whose folder is now the box's own."""
+    box.state.mkdir()
+    shutil.copyfile(DATA / f"journal_v{version}.sqlite", box.state / JOURNAL_NAME)
+    moved(box.state / JOURNAL_NAME, HOME, str(box.folder))
+    (box.folder / "train.py").write_text(SCRIPT)
+    (box.folder / "bin").mkdir()
+    (box.folder / "bin" / "python").symlink_to(sys.executable)
+
+
+def finish(box: Box, study: str, daemon: "subprocess.Popen[str]") -> dict[str, Any]:
+    """Wait for a study's end; what is then told of it."""
+    box.wait_for(daemon, f"event=study_finished study={study}")
+    daemon.terminate()
+    daemon.wait()
+    shown: dict[str, Any] = box.json("show", study)
+    return shown
+
+
+def test_a_study_of_format_1_goes_on_to_its_end(box: Box) -> None:
+    """It crashed for want of a library; a year later the cause is mended, and cnnbo has been upgraded."""
+    take_over(box, 1)
+    assert box.json("show", "crashing")["state"] == "paused"
+    assert "crashing" in box.run("status").stdout
+    # The surrogate has its own tests: without time for it points are Sobol's.
+    daemon = box.daemon("--devices", "cpu:2", CNNBO_PROPOSER_DEADLINE_S="0.1")
+    box.run("retry", "crashing", "--crashed")
+    shown = finish(box, "crashing", daemon)
+    assert (shown["state"], shown["finished"], shown["failed"]) == ("finished", 6, 0)
+    assert (box.state / "journal.v1.sqlite").exists()
+
+
+def test_a_study_of_format_2_goes_on_to_its_end(box: Box) -> None:
+    """Its daemon was killed while a trial ran, and everything else of that day is still known."""
+    take_over(box, 2)
+    assert box.json("show", "compared")["state"] == "finished"
+    states = {
+        name: {t["state"] for t in box.json("show", name)["trials"]} for name in ("compared-sobol-1", "cancelled")
+    }
+    assert states == {"compared-sobol-1": {"complete", "failed"}, "cancelled": {"cancelled", "failed"}}
+    daemon = box.daemon("--devices", "cpu:2")
+    shown = finish(box, "goes-on", daemon)
+    assert (shown["state"], shown["finished"], shown["failed"]) == ("finished", 6, 0)
+    attempts = shown["trials"][4]["attempts"]
+    assert [attempt["outcome"] for attempt in attempts] == ["interrupted", "complete"]
+    with closing(sqlite3.connect(box.state / JOURNAL_NAME)) as db:
+        kept = {t: db.execute(f"SELECT count(*) FROM {t}").fetchone()[0] for t in ("device_event", "receipt", "outbox")}
+    assert kept == {"device_event": 4, "receipt": 1, "outbox": 55}
+
+
+@pytest.fixture
+def small_disk(box: Box) -> Iterator[Box]:
+    """A box whose state folder is on a disk of 16 MiB."""
+    box.state.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", box.state], capture_output=True)
+    if mounted.returncode:
+        pytest.skip(f"no small disk can be mounted here: {mounted.stderr.decode().strip()}")
+    yield box
+    subprocess.run(["umount", "--lazy", box.state], check=True)
+
+
+def test_without_space_for_a_copy_nothing_is_upgraded(small_disk: Box) -> None:
+    """Found out before anything is changed, not in the middle of it."""
+    box = small_disk
+    shutil.copyfile(DATA / "journal_v1.sqlite", box.state / JOURNAL_NAME)
+    with closing(sqlite3.connect(box.state / JOURNAL_NAME)) as db:
+        db.execute("PRAGMA journal_mode = WAL")  # as every daemon leaves it
+    before = (box.state / JOURNAL_NAME).read_bytes()
+    refused = box.run("daemon", "--no-mqtt", "--devices", "cpu:1", code=78)
+    assert "to upgrade it and keep a copy, free at least 17 MiB there. Nothing was changed." in refused.stderr
+    assert (box.state / JOURNAL_NAME).read_bytes() == before
+    assert [path.name for path in box.state.glob("*.sqlite")] == [JOURNAL_NAME]
