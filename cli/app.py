@@ -15,6 +15,7 @@ from cnnbo.cli.commands import (
     best,
     broker,
     compare,
+    config,
     daemon,
     data,
     devices,
@@ -88,6 +89,7 @@ for command in (
 app.command("return")(devices.return_device)  # a word that no Python function can have
 app.add_typer(data.app, name="data")
 app.add_typer(broker.app, name="broker")
+app.add_typer(config.app, name="config")
 
 
 def main() -> None:

@@ -30,3 +30,16 @@ def split_broker_url(url: str) -> SplitResult:
     if not is_address or parts.path.strip("/") or parts.query or parts.fragment:
         raise ValueError(_REMEDY)
     return parts
+
+
+def masked_url(url: str) -> str:
+    """A broker's URL without the password that may stand in it, for people.
+
+    Example:
+        >>> masked_url("mqtts://tower:s%40crecy@broker.lan")
+        'mqtts://tower:…@broker.lan'
+    """
+    scheme, separator, rest = url.partition("://")
+    user_and_password, at, host = rest.rpartition("@")
+    user, colon, _ = user_and_password.partition(":")
+    return f"{scheme}{separator}{user}:…@{host}" if at and colon else url

@@ -25,7 +25,7 @@ from cnnbo.daemon.handler import Handler
 from cnnbo.daemon.journal import Journal, too_full
 from cnnbo.daemon.logfiles import CHILD_LOG_BYTES, keep_end, shorten_old_logs
 from cnnbo.daemon.proposer import Limits, Proposer
-from cnnbo.daemon.settings import Settings
+from cnnbo.daemon.settings import REQUESTS_NEED, Settings
 from cnnbo.daemon.shell import Shell
 from cnnbo.daemon.sinks.base import Delivery, Message
 from cnnbo.daemon.sinks.log import LogSink
@@ -258,11 +258,7 @@ def _broker_of(settings: Settings) -> "BrokerAddress | None":
     if not settings.mqtt.requests:
         return broker
     if broker is None or not broker.user or not broker.password:
-        raise ConfigurationError(
-            "mqtt.requests = true takes orders from whoever the broker lets in, so mqtt.url has to name a broker with "
-            'users, like "mqtts://broker.lan:8883", and mqtt.user and mqtt.password_file say who to log in as; '
-            "or leave mqtt.requests out: the news are published without it."
-        )
+        raise ConfigurationError(REQUESTS_NEED)
     if not broker.tls and not _is_loopback(broker.host):
         log.warning(
             "mqtt.requests: passwords and orders go to %s in clear, so whoever is on the way can give orders too; "

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cnnbo.cli import options
+from cnnbo.cli.passwords import ask_password
 from cnnbo.scheduler.errors import ConfigurationError, RequestError
 
 if TYPE_CHECKING:
@@ -197,7 +198,7 @@ def login(
         check_authority(ca)
         ca = ca.absolute()
     user = address.user or _ask_at_terminal("User")
-    address = replace(address, user=user, password=_password(user, address), ca=ca)
+    address = replace(address, user=user, password=ask_password(user, str(address)), ca=ca)
     asyncio.run(_try(address))
     path = store(address, os.environ)
     typer.echo(f"{user} is known at {address}; kept in {path} for --broker {address}.")
@@ -207,15 +208,6 @@ def _ask_at_terminal(what: str) -> str:
     if not sys.stdin.isatty():
         raise ConfigurationError("there is no terminal to ask for the user; write it into the URL: mqtts://USER@HOST.")
     return str(typer.prompt(what, err=True))
-
-
-def _password(user: str, address: "BrokerAddress") -> str:
-    if sys.stdin.isatty():
-        return str(typer.prompt(f"Password of {user} at {address}", hide_input=True, err=True))
-    password = sys.stdin.readline().removesuffix("\n")
-    if not password:
-        raise ConfigurationError("no password on stdin; type the command at a terminal, or end it with < FILE.")
-    return password
 
 
 async def _try(address: "BrokerAddress") -> None:

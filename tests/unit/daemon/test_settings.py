@@ -130,7 +130,8 @@ def test_all_mistakes_of_file_environment_and_flags_are_told(environ: dict[str, 
     environ = with_file(environ, tmp_path, text) | {"CNNBO_POLL_S": "soon", "CNNBO_MQTT_ENABLED": "2"}
     file = tmp_path / "cnnbo.toml"
     known = (
-        "known are state, node, lease_dir, poll_s, idle_memory_mib, slow_patience_s, grace_s, devices, mqtt, proposer."
+        "known are state, node, lease_dir, poll_s, idle_memory_mib, slow_patience_s, grace_s, log, devices, mqtt, "
+        "proposer."
     )
     assert problems(environ, node="My Box") == [
         f'{file}:1  "nod" is no key of the settings; did you mean "node"?',
@@ -139,8 +140,8 @@ def test_all_mistakes_of_file_environment_and_flags_are_told(environ: dict[str, 
         f'{file}:5  "prot" is no key of [mqtt]; did you mean "port"?',
         f'{file}:6  mqtt.port: must be a port from 1 to 65535, not "1".',
         f'{file}:7  "space" is no key of the settings; {known}',
-        'CNNBO_MQTT_ENABLED: must be true or false, not "2".',
         'CNNBO_POLL_S: must be a number of seconds from 0.1 to 600, not "soon".',
+        'CNNBO_MQTT_ENABLED: must be true or false, not "2".',
         '--node: must be 1 to 40 of a-z, 0-9 and "-", not "My Box"; leave it out for the host name.',
     ]
 
