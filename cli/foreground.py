@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from cnnbo.daemon.client import Connection
-    from cnnbo.daemon.serve import Daemon
+    from cnnbo.daemon.living import Daemon
     from cnnbo.daemon.settings import Settings
 
 Show = Callable[[], Awaitable[Mapping[str, Any]]]

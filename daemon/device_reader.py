@@ -53,6 +53,11 @@ class DeviceReader:
         self._discovered_at = time.monotonic()
         self._answered_at = time.monotonic()
 
+    def take_settings(self, settings: Settings) -> None:
+        """Read as often, and judge with the limits, that these settings say from now on."""
+        self._settings = settings
+        self._strangers.idle_mib = settings.idle_memory_mib
+
     async def open(self) -> Selection:
         """Find the devices.
 

@@ -90,6 +90,12 @@ class Outbox:
             log.warning("%d events wait for the broker, and there is room for no more: the oldest go.", self._limit)
             self._is_dropping = True
 
+    def open(self, boot: str) -> None:
+        """Keep events, of this life of the daemon."""
+        self._boot = boot
+        if self._envelope is None:
+            self._envelope = Envelope(boot)
+
     def close(self) -> None:
         """Keep no more events."""
         self._envelope = None

@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -242,6 +242,10 @@ class Proposer:
     def pid(self) -> int | None:
         """Process id of the proposer process now in use, or None."""
         return None if self._child is None else self._child.process.pid
+
+    def take_deadline(self, deadline_s: float) -> None:
+        """Have asks from now on take so long at most, in seconds; see `Limits`."""
+        self._limits = replace(self._limits, deadline_s=deadline_s)
 
     def warm(self, optimizer: str, space: SearchSpace, seed: int) -> None:
         """Have a process load its libraries and trace its graphs, in the background; call when a study starts."""

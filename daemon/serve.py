@@ -2,7 +2,6 @@
 
 import asyncio
 import fcntl
-import ipaddress
 import logging
 import os
 import secrets
@@ -10,7 +9,6 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,13 +21,16 @@ from cnnbo.daemon.executors.local import LocalExecutor
 from cnnbo.daemon.folders import NO_FOLDERS, ServiceFolders, prepare_lease_dir, prepare_state_folder, service_folders
 from cnnbo.daemon.handler import Handler
 from cnnbo.daemon.journal import Journal, too_full
+from cnnbo.daemon.living import Daemon
 from cnnbo.daemon.logfiles import CHILD_LOG_BYTES, keep_end, shorten_old_logs
 from cnnbo.daemon.proposer import Limits, Proposer
-from cnnbo.daemon.settings import REQUESTS_NEED, Settings
+from cnnbo.daemon.reloading import Parts, reload_at_hangups
+from cnnbo.daemon.settings import Settings
 from cnnbo.daemon.shell import Shell
 from cnnbo.daemon.sinks.base import Delivery, Message
 from cnnbo.daemon.sinks.log import LogSink
 from cnnbo.daemon.sinks.systemd import SystemdSink
+from cnnbo.daemon.speaker import Speaker, broker_of
 from cnnbo.daemon.supervised import is_supervised, started, tell_stopping
 from cnnbo.daemon.systemd import tell
 from cnnbo.daemon.tasks import end_tasks
@@ -39,38 +40,14 @@ from cnnbo.scheduler.fleet import Fleet
 
 if TYPE_CHECKING:
     from cnnbo.daemon.api.objects import DaemonObject, FactsObject, InfoObject
-    from cnnbo.daemon.mqtt import BrokerAddress
 
 log = logging.getLogger(__name__)
 
 LAST_WAIT_S = 10.0
 """After a second wish to stop, so long may the ends of killed trials take to be journalled."""
 
-REOPEN_S = 5.0
-"""So long after a bug in it the door for requests over MQTT is opened again."""
-
 LOCK_NAME = "lock"
 DAY_S = 86400.0
-
-
-@dataclass(slots=True)
-class Daemon:
-    """A daemon that is up.
-
-    Attributes:
-        state: its state folder.
-        note: one line about the devices it found.
-        stop: set to have it stop in order.
-        mqtt_url: where its news are, None while there is no broker.
-    """
-
-    state: Path
-    note: str
-    boot: str
-    started_at: float
-    stop: asyncio.Event = field(default_factory=asyncio.Event)
-    mqtt_url: str | None = None
-    mqtt_reason: str | None = None
 
 
 @contextmanager
@@ -101,7 +78,10 @@ def _state_lock(state: Path) -> Iterator[None]:
 
 @asynccontextmanager
 async def running_daemon(
-    settings: Settings, devices: str, folders: ServiceFolders = NO_FOLDERS
+    settings: Settings,
+    devices: str,
+    folders: ServiceFolders = NO_FOLDERS,
+    reread: Callable[[], Settings] | None = None,
 ) -> AsyncIterator[Daemon]:
     """A daemon that is up while the block runs, and stops in order when it is left.
 
@@ -109,13 +89,14 @@ async def running_daemon(
         settings: where it keeps its state and how it speaks to the world.
         devices: what `--devices` says.
         folders: what it has as a service.
+        reread: gathers the settings anew, for a reload; None = there is none.
 
     Raises:
         ConfigurationError: something is wrong with state folder or devices; nothing was started.
     """
     logs = folders.logs or settings.state
     failure: Exception | None = None
-    broker = await asyncio.to_thread(_broker_of, settings)
+    broker = await asyncio.to_thread(broker_of, settings)
     async with AsyncExitStack() as stack:
         stack.enter_context(_state_lock(settings.state))
         boot = secrets.token_hex(4)
@@ -144,11 +125,11 @@ async def running_daemon(
             time.time,
             fleet,
             look=lambda: reader.read(shell, journal),
-            info=lambda: _info(settings, daemon, shell),
+            info=lambda: _info(daemon, shell),
         )
         shell.take_devices(selection.devices)
         await reader.read(shell, journal)
-        daemon = Daemon(settings.state, selection.note, boot, time.time())
+        daemon = Daemon(settings, selection.note, boot, time.time())
         handler = Handler(shell, lambda: _facts(daemon, journal), time.time)
         control = ControlServer(settings.state, handler, follow, folders.runtime)
         async with asyncio.TaskGroup() as group:
@@ -159,10 +140,11 @@ async def running_daemon(
                 group.create_task(shell.book_time(), name="clock"),
                 group.create_task(_tidy(settings.state, logs), name="tidy"),
             ]
-            if settings.mqtt.enabled:
-                tasks.append(group.create_task(_mqtt(settings, broker, daemon, shell, journal, logs), name="mqtt"))
-            if broker is not None and settings.mqtt.requests:
-                tasks.append(group.create_task(_requests(settings, broker, daemon, handler, journal), name="requests"))
+            speaker = Speaker(group, daemon, shell, journal, handler, logs)
+            await speaker.begin(settings, broker)
+            if reread is not None:
+                parts = Parts(shell, reader, proposer, speaker)
+                tasks.append(group.create_task(reload_at_hangups(daemon, parts, reread), name="reload"))
             async with control.listening():
                 await shell.settled()
                 supervision = [
@@ -173,8 +155,9 @@ async def running_daemon(
                 except Exception as error:
                     failure = error  # the caller's own: raised again below, not wrapped in a group
                 await end_tasks(supervision)  # from here on it is told how the stopping goes
-                await _stop_trials(shell, daemon, settings.grace_s)
+                await _stop_trials(shell, daemon, daemon.settings.grace_s)
             await end_tasks(tasks)
+            await end_tasks(speaker.tasks)  # a reload that was under way may have begun some
     if failure is not None:
         raise failure
 
@@ -242,100 +225,16 @@ def _facts(daemon: Daemon, journal: Journal) -> "FactsObject":
     return {"daemon": about, "mqtt": daemon.mqtt_url}
 
 
-def _broker_of(settings: Settings) -> "BrokerAddress | None":
-    """The broker of the settings; None = one of our own, or none at all.
-
-    Raises:
-        ConfigurationError: its password or its CA can't be read, or requests would be taken with no password.
-    """
-    if not settings.mqtt.enabled:
-        return None
-    broker = None
-    if settings.mqtt.url is not None:
-        from cnnbo.daemon.credentials import daemon_address
-
-        broker = daemon_address(settings.mqtt)
-    if not settings.mqtt.requests:
-        return broker
-    if broker is None or not broker.user or not broker.password:
-        raise ConfigurationError(REQUESTS_NEED)
-    if not broker.tls and not _is_loopback(broker.host):
-        log.warning(
-            "mqtt.requests: passwords and orders go to %s in clear, so whoever is on the way can give orders too; "
-            "set mqtt.url to mqtts://%s (`cnnbo broker configure` sets up a broker with TLS)",
-            *(broker, broker.host),
-        )
-    return broker
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-async def _mqtt(
-    settings: Settings, broker: "BrokerAddress | None", daemon: Daemon, shell: Shell, journal: Journal, logs: Path
-) -> None:
-    """Publish the news, through the broker of the settings or one of our own, whose log is in `logs`."""
-    # Imported here: the libraries cost a third of the start.
-    from cnnbo.daemon.broker import EmbeddedBroker
-    from cnnbo.daemon.mqtt import BrokerAddress
-    from cnnbo.daemon.sinks.mqtt import MqttSink
-
-    async with AsyncExitStack() as stack:
-        if broker is None:
-            embedded = await stack.enter_async_context(EmbeddedBroker(settings.state, settings.mqtt.port, logs))
-            daemon.mqtt_reason = embedded.reason
-            broker = None if embedded.url is None else BrokerAddress.parse(embedded.url)
-        if broker is None:
-            await journal.keep_no_events()
-            await asyncio.Event().wait()  # the reason is in `status`; training goes on without news
-            return
-
-        def on_state(_is_connected: bool, reason: str | None) -> None:
-            daemon.mqtt_reason = reason
-
-        sink = MqttSink(
-            broker, settings.node, boot=daemon.boot, events=journal, base=settings.mqtt.base, on_state=on_state
-        )
-        daemon.mqtt_url = str(broker)  # without the password
-        shell.add_sink(sink)
-        await sink.run()
-
-
-async def _requests(
-    settings: Settings, broker: "BrokerAddress", daemon: Daemon, handler: Handler, journal: Journal
-) -> None:
-    """Answer requests over MQTT, whatever happens there: no bug in it may end the daemon, and its trials with it."""
-    from cnnbo.daemon.mqtt_door import MqttDoor
-
-    while True:
-        try:
-            door = MqttDoor(
-                broker,
-                f"{settings.mqtt.base}/v1/{settings.node}",
-                boot=daemon.boot,
-                handler=handler,
-                receipts=await journal.receipts(),
-            )
-            await door.run()
-        except Exception:
-            log.exception("a bug in cnnbo: requests over MQTT failed; they are taken again in %.0f s", REOPEN_S)
-            await asyncio.sleep(REOPEN_S)
-
-
-def _info(settings: Settings, daemon: Daemon, shell: Shell) -> Message:
+def _info(daemon: Daemon, shell: Shell) -> Message:
     body: InfoObject = {
         "version": __version__,
-        "node": settings.node,
+        "node": daemon.settings.node,
         "started": messages.rfc3339(daemon.started_at),
         "devices": daemon.note,
         "pid": os.getpid(),
         "state": str(daemon.state),
         "limit": shell.limit,
-        "requests": settings.mqtt.requests,
+        "requests": daemon.settings.mqtt.requests,
     }
     return Message("info", body, messages.INFO_SCHEMA, Delivery.STATE)
 
@@ -347,13 +246,16 @@ def on_signals(stop: Callable[[], None]) -> None:
         loop.add_signal_handler(number, stop)
 
 
-async def serve(settings: Settings, devices: str, ready: Callable[[Daemon], None]) -> None:
-    """Be the daemon until a signal asks to stop.
+async def serve(
+    settings: Settings, devices: str, ready: Callable[[Daemon], None], reread: Callable[[], Settings]
+) -> None:
+    """Be the daemon until a signal asks to stop; SIGHUP has it reload its settings.
 
     Args:
         settings: see `running_daemon`.
         devices: see `running_daemon`.
         ready: called once requests are answered, by studies as the journal and the world have them.
+        reread: see `running_daemon`.
 
     Raises:
         ConfigurationError: see `running_daemon`.
@@ -362,11 +264,12 @@ async def serve(settings: Settings, devices: str, ready: Callable[[Daemon], None
     def start() -> AbstractAsyncContextManager[Daemon]:
         prepare_state_folder(settings.state)
         prepare_lease_dir(settings.lease_dir)
-        return running_daemon(settings, devices, service_folders(os.environ))
+        return running_daemon(settings, devices, service_folders(os.environ), reread)
 
     async with AsyncExitStack() as stack:
         daemon = await started(stack, start, uses_gpus=not devices.startswith("cpu"))
         on_signals(daemon.stop.set)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, daemon.hangup.set)
         ready(daemon)
         await daemon.stop.wait()
     await tell("STATUS=stopped")

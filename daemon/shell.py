@@ -12,7 +12,7 @@ import shutil
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,6 +54,7 @@ from cnnbo.scheduler.events import (
 from cnnbo.scheduler.fleet import Fleet, Moment, Reading
 from cnnbo.scheduler.occupancy import Stranger
 from cnnbo.scheduler.optimizers.base import Source
+from cnnbo.scheduler.sharing import Sharing
 from cnnbo.scheduler.study import Study, StudyState
 from cnnbo.scheduler.trial import Failure
 
@@ -654,6 +655,23 @@ class Shell:
                     self.post(study.name, TimeSpent(self._now(), loop.time() - before))
 
     # -- news ---------------------------------------------------------------------------------------------------------
+
+    def take_limits(self, sharing: Sharing, slow_patience_s: float, grace_s: float) -> None:
+        """Go by other limits of the box from now on; what runs isn't touched.
+
+        Args:
+            sharing: see `Fleet`.
+            slow_patience_s: see `Fleet`.
+            grace_s: see `Pins`.
+        """
+        self._fleet.take_limits(sharing, slow_patience_s)
+        self._pins = replace(self._pins, grace_s=grace_s)
+        self._inbox.put_nowait(_Posted())  # more devices may be free now
+        self._woken.set()
+
+    def remove_sink(self, sink: Sink) -> None:
+        """Tell nothing more to a sink."""
+        self._sinks.remove(sink)
 
     def add_sink(self, sink: Sink) -> None:
         """Tell the news to one more sink, beginning with all that is retained."""

@@ -87,6 +87,11 @@ class Fleet:
         self._halt: str | None = None
         self._limit: DevicesLimited | None = None
 
+    def take_limits(self, sharing: Sharing, slow_patience_s: float) -> None:
+        """Go by other limits of the box from now on; see the class."""
+        self._sharing = sharing
+        self._slow_patience_s = slow_patience_s
+
     @property
     def returned(self) -> Mapping[str, float]:
         """When each device was last returned by somebody, in seconds since the epoch."""

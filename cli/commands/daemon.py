@@ -2,13 +2,12 @@
 
 import asyncio
 import logging
-import sys
 from typing import TYPE_CHECKING
 
 from cnnbo.cli import options
 
 if TYPE_CHECKING:
-    from cnnbo.daemon.serve import Daemon
+    from cnnbo.daemon.living import Daemon
 
 
 def daemon(
@@ -17,19 +16,22 @@ def daemon(
     node: options.Node = None,
     no_mqtt: options.NoMqtt = False,
 ) -> None:
-    """Serve studies in the foreground of this terminal or unit; SIGTERM stops it in order."""
+    """Serve studies in the foreground of this terminal or unit; SIGTERM stops it, SIGHUP reloads the settings."""
     import faulthandler
 
+    from cnnbo.daemon.logs import set_up_logging
     from cnnbo.daemon.serve import serve
+    from cnnbo.daemon.settings import LogForm
 
     faulthandler.enable()  # systemd's watchdog sends SIGABRT: the log then says what each thread was at
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(message)s")
+    set_up_logging(LogForm.TEXT)  # what is said of the settings themselves
     settings = options.settings(state, node, no_mqtt)
-    asyncio.run(serve(settings, devices or "auto", _ready))
+    set_up_logging(settings.log)
+    asyncio.run(serve(settings, devices or "auto", _ready, lambda: options.settings(state, node, no_mqtt)))
 
 
 def _ready(daemon: "Daemon") -> None:
     from cnnbo.daemon.systemd import notify
 
-    notify("READY=1")
+    notify("READY=1", f"STATUS={daemon.note}")
     logging.getLogger("cnnbo").info("ready: state %s. %s", daemon.state, daemon.note)

@@ -18,10 +18,13 @@ class Strangers:
     Args:
         idle_mib: so much memory may be in use on an idle device, in MiB.
         clock: seconds, monotonic.
+
+    Attributes:
+        idle_mib: as above; it may be set at any time.
     """
 
     def __init__(self, idle_mib: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._idle_mib = idle_mib
+        self.idle_mib = idle_mib
         self._clock = clock
         self._ours: frozenset[int] = frozenset()
         self._busy_at: dict[str, float] = {}
@@ -58,7 +61,7 @@ class Strangers:
             sample = samples[device.uuid]
             unnamed_mib = None if device.uuid in self._busy_at else sample.memory_used_mib
             users = [_user(process, ours) for process in sample.processes]
-            if (stranger := find_stranger(users, unnamed_mib, self._idle_mib)) is not None:
+            if (stranger := find_stranger(users, unnamed_mib, self.idle_mib)) is not None:
                 found[device.uuid] = stranger
         return found
 

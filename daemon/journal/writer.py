@@ -290,8 +290,16 @@ class Journal:
         """
         self._outbox.acknowledge(seq)
 
+    async def keep_events(self, boot: str) -> None:
+        """Somebody will be told: events are kept from now on.
+
+        Args:
+            boot: identifies this life of the daemon.
+        """
+        await self._in_thread(self._outbox.open, boot)
+
     async def keep_no_events(self) -> None:
-        """Nobody will be told in this life of the daemon: no event is kept from now on, nor those of this life."""
+        """Nobody will be told: no event is kept from now on, nor those of this life."""
 
         def close() -> None:
             self._outbox.close()

@@ -157,6 +157,7 @@ class MqttSink:
         broker: `mqtt[s]://[user:password@]host[:port]`, or the address itself.
         node: this box's name in the topics; no slash, `+` or `#`.
         boot: identifies this life of the daemon.
+        envelope: numbers the messages; that of the sink before this one, where there was one in this life.
         events: where events wait; those published here only say that there are new ones.
         base: first level or levels of every topic.
         on_state: told (True, None) at each connection and (False, why) when it is lost or can't be had, once a change;
@@ -179,6 +180,7 @@ class MqttSink:
         *,
         boot: str,
         events: EventStore,
+        envelope: Envelope | None = None,
         base: str = "cnnbo",
         on_state: Callable[[bool, str | None], None] | None = None,
         keepalive_s: int = 30,
@@ -195,7 +197,7 @@ class MqttSink:
         self._identifier = f"cnnbo-{secrets.token_hex(8)}"
         self._node = node
         self._boot = boot
-        self._envelope = Envelope(boot)
+        self._envelope = Envelope(boot) if envelope is None else envelope
         self._events = events
         self._events_due_at = 0.0  # when they are to be read, monotonic seconds; never = inf
         self._on_state = on_state or (lambda is_connected, reason: None)

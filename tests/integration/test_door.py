@@ -13,7 +13,7 @@ from tests.integration.conftest import PATIENCE_S
 from tests.mosquitto import Mosquitto
 from tests.unit.daemon.test_prepare_data import hold
 
-from cnnbo.daemon import mqtt_door, serve
+from cnnbo.daemon import mqtt_door, speaker
 from cnnbo.daemon.mqtt import BrokerAddress, connected
 from cnnbo.daemon.serve import running_daemon
 from cnnbo.daemon.settings import MqttSettings, Settings
@@ -34,7 +34,7 @@ async def broker(tmp_path: Path) -> AsyncIterator[Mosquitto]:
 @pytest.fixture
 async def url(broker: Mosquitto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
     """Where a daemon of this process takes requests; its door opens again at once."""
-    monkeypatch.setattr(serve, "REOPEN_S", 0.01)
+    monkeypatch.setattr(speaker, "REOPEN_S", 0.01)
     mqtt = MqttSettings(broker.url.replace("://", "://me:secret@"), requests=True)
     async with running_daemon(Settings(tmp_path / "state", "tower", tmp_path, mqtt), "cpu:1"):
         yield broker.url
