@@ -120,7 +120,9 @@ class Speaker:
 
         async with AsyncExitStack() as stack:
             if broker is None:
-                embedded = await stack.enter_async_context(EmbeddedBroker(settings.state, settings.mqtt.port, self._logs))
+                embedded = await stack.enter_async_context(
+                    EmbeddedBroker(settings.state, settings.mqtt.port, self._logs)
+                )
                 self._daemon.mqtt_reason = embedded.reason
                 broker = None if embedded.url is None else BrokerAddress.parse(embedded.url)
             if broker is None:

@@ -3,7 +3,6 @@
 import os
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -64,21 +63,21 @@ def set_key(
 ) -> None:
     """Set a key in the settings file, whose comments and order stay, and say how a daemon gets to know."""
     from cnnbo.cli.passwords import ask_password
+    from cnnbo.daemon.settings import config_file
     from cnnbo.daemon.settings.edit import edited, known_key, write_password
 
-    found = known_key(key)
-    wanted = {key: found.parse(value)}
+    wanted = {key: known_key(key).parse(value)}
     if user is None:
-        _write(wanted, service)
+        _write(wanted, _environ(service))
         return
     if key != "mqtt.url":
         raise typer.BadParameter("it goes with mqtt.url: who to log in as at that broker.", param_hint="--user")
     environ = _environ(service)
-    path = _file(environ)
+    path = config_file(environ)
     wanted |= {"mqtt.user": user, "mqtt.password_file": str(path.absolute().with_name("mqtt.password"))}
     edited(path, wanted, environ)  # what is wrong is told before a password is asked for
     kept = write_password(path, ask_password(user, _plain(value)))
-    _write(wanted, service)
+    _write(wanted, environ)
     typer.echo(f"The password is in {kept}, for its owner alone.")
 
 
@@ -90,7 +89,7 @@ def unset(
     """Take keys out of the settings file: what is built in holds again."""
     from cnnbo.daemon.settings.edit import known_key
 
-    _write({known_key(key).name: None for key in keys}, service)
+    _write({known_key(key).name: None for key in keys}, _environ(service))
 
 
 def _environ(service: bool) -> Mapping[str, str]:
@@ -105,19 +104,12 @@ def _environ(service: bool) -> Mapping[str, str]:
     return os.environ
 
 
-def _file(environ: Mapping[str, str]) -> Path:
-    from cnnbo.daemon.settings import config_file
-
-    return config_file(environ)
-
-
-def _write(wanted: Mapping[str, Any], service: bool) -> None:
+def _write(wanted: Mapping[str, Any], environ: Mapping[str, str]) -> None:
     """Change the file, and say what was, what is, and what it takes to take effect."""
-    from cnnbo.daemon.settings import KEYS
+    from cnnbo.daemon.settings import KEYS, config_file
     from cnnbo.daemon.settings.edit import edited, write
 
-    environ = _environ(service)
-    change = edited(_file(environ), wanted, environ)
+    change = edited(config_file(environ), wanted, environ)
     changed = [name for name in wanted if change.before[name] != wanted[name]]
     if not changed:
         typer.echo(f"{change.path} says so already; nothing was changed.")

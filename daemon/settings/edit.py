@@ -15,7 +15,7 @@ from tomlkit.exceptions import TOMLKitError
 
 from cnnbo.daemon.document import did_you_mean, parse_document, read_text, shown
 from cnnbo.daemon.settings.keys import KEYS, Key
-from cnnbo.daemon.settings.load import SERVICE_CONFIG, check_document, misfits, requests_misfit
+from cnnbo.daemon.settings.load import SERVICE_CONFIG, check_document, is_there, misfits, requests_misfit
 from cnnbo.models.files import replacing
 from cnnbo.scheduler.errors import ConfigurationError
 
@@ -65,7 +65,7 @@ def edited(path: Path, wanted: Mapping[str, object], environ: Mapping[str, str])
     Raises:
         ConfigurationError: a value can't be, doesn't fit the others, or the file has mistakes elsewhere.
     """
-    text = read_text(path) if path.exists() else ""
+    text = read_text(path) if is_there(path) else ""
     source = parse_document(text, str(path))
     values, problems = check_document(source, besides=wanted)
     for name, value in wanted.items():

@@ -81,7 +81,7 @@ def gather(environ: Mapping[str, str]) -> Gathered:
     """What file and environment say."""
     gathered = Gathered()
     path = config_file(environ)
-    if environ.get("CNNBO_CONFIG") or _exists(path):
+    if environ.get("CNNBO_CONFIG") or is_there(path):
         _take_file(gathered, path)
     for key in KEYS.values():
         if text := environ.get(key.variable):
@@ -216,7 +216,8 @@ def _warn_if_exposed(path: Path, url: str) -> None:
         )
 
 
-def _exists(path: Path) -> bool:
+def is_there(path: Path) -> bool:
+    """Whether a settings file is to be read."""
     try:
         return path.exists()
     except (OSError, ValueError):  # a name that is too long, a folder that is closed: reading it says so

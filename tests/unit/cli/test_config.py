@@ -104,3 +104,20 @@ def test_the_services_settings_are_those_of_etc(monkeypatch: pytest.MonkeyPatch,
     lines = config("show", "--service").stdout.splitlines()
     assert lines[0].startswith(str(tmp_path / "etc.toml"))
     assert "/var/lib/cnnbo" in lines[1] and "elsewhere" not in lines[2]
+
+
+def test_root_means_the_service_where_there_is_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """`sudo cnnbo config set` is typed for the service, not for root's own trainings."""
+    path = tmp_path / "etc.toml"
+    monkeypatch.delenv("CNNBO_CONFIG", raising=False)
+    for module in ("settings", "settings.load", "settings.edit"):
+        monkeypatch.setattr(f"cnnbo.daemon.{module}.SERVICE_CONFIG", path)
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    assert config("show").stdout.startswith(f"{tmp_path}/cnnbo/cnnbo.toml")
+    path.write_text("")
+    done = config("set", "poll_s", "3")
+    assert f"root's default is the service: {path}" in done.output
+    assert done.output.count("root's default") == 1
+    assert "A running daemon takes it in at: systemctl reload cnnbo\n" in done.output
+    assert path.read_text() == "poll_s = 3\n"

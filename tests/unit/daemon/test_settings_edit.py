@@ -1,6 +1,7 @@
 """Settings files are changed as a careful person would change them."""
 
 import os
+import pwd
 import stat
 import tomllib
 from pathlib import Path
@@ -158,3 +159,16 @@ def test_new_files_are_their_owners_alone(tmp_path: Path) -> None:
     kept = write_password(path, "s3cret")
     assert kept == path.with_name("mqtt.password") and kept.read_text() == "s3cret\n"
     assert [stat.S_IMODE(each.stat().st_mode) for each in (path, kept, path.parent)] == [0o600, 0o600, 0o700]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_the_services_files_can_be_read_by_its_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The daemon doesn't run as root, and nobody else shall read the password."""
+    path = tmp_path / "cnnbo.toml"
+    monkeypatch.setattr("cnnbo.daemon.settings.edit.SERVICE_CONFIG", path)
+    monkeypatch.setattr("cnnbo.daemon.settings.edit.SERVICE_GROUP", "daemon")  # every Linux has a user of that name
+    user = pwd.getpwnam("daemon")
+    write(path, "")
+    settings, password = path.stat(), write_password(path, "s3cret").stat()
+    assert (settings.st_uid, settings.st_gid, stat.S_IMODE(settings.st_mode)) == (0, user.pw_gid, 0o640)
+    assert (password.st_uid, stat.S_IMODE(password.st_mode)) == (user.pw_uid, 0o600)
