@@ -38,8 +38,9 @@ app = typer.Typer(
     help="Tune ConvNets, or your own training script, on your own GPU boxes.",
     no_args_is_help=True,
     add_completion=True,
+    rich_markup_mode=None,  # half of the time that `cnnbo --help` takes would be Rich's
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
 
 EXIT_FAILURE = 1

@@ -1,9 +1,6 @@
 """`cnnbo broker`: make a mosquitto ready for the network, and log in at one."""
 
-import asyncio
 import os
-import secrets
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -143,6 +140,8 @@ def _notes(planned: "Plan") -> dict[str, Path]:
 
 def _next_steps(planned: "Plan") -> str:
     """What is left to do, to be pasted: for whoever is new, else for the first of each kind."""
+    import shlex
+
     from cnnbo.daemon.mosquitto import Role
 
     folder, broker = planned.folder, planned.broker
@@ -179,6 +178,7 @@ def login(
     ] = None,
 ) -> None:
     """Try a user at a broker and keep the password for `--broker`; it is asked for, or read from stdin."""
+    import asyncio
     from dataclasses import replace
 
     from cnnbo.daemon.credentials import broker_address, store
@@ -211,6 +211,8 @@ def _ask_at_terminal(what: str) -> str:
 
 
 async def _try(address: "BrokerAddress") -> None:
+    import secrets
+
     from cnnbo.daemon.mqtt import Failure, connected, reason_of
 
     try:

@@ -1,6 +1,5 @@
 """`cnnbo compare`: methods against each other, in independent runs, on one's own devices."""
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,6 +29,8 @@ def compare(
     json: Annotated[bool, typer.Option("--json", help="Print nothing but the final `show` object on stdout.")] = False,
 ) -> None:
     """Compare optimizers as the study file's [compare] says; run it again to go on after Ctrl-C or a crash."""
+    import asyncio
+
     from cnnbo.cli.intake import read_comparison
 
     settings = options.settings(state, node, no_mqtt)
@@ -90,6 +91,8 @@ def _hand_over(errand: ComparisonErrand, settings: "Settings", json: bool) -> No
 
 
 def _print_plan(specs: "Sequence[StudySpec]", settings: "Settings", devices: str | None) -> None:
+    import asyncio
+
     from cnnbo.cli.comparing import median_duration_s, plan_lines
     from cnnbo.daemon.devices.select import open_devices
     from cnnbo.daemon.handler import prepare_comparison_data

@@ -1,7 +1,5 @@
 """`cnnbo daemon`: serve studies until stopped."""
 
-import asyncio
-import logging
 from typing import TYPE_CHECKING
 
 from cnnbo.cli import options
@@ -17,6 +15,7 @@ def daemon(
     no_mqtt: options.NoMqtt = False,
 ) -> None:
     """Serve studies in the foreground of this terminal or unit; SIGTERM stops it, SIGHUP reloads the settings."""
+    import asyncio
     import faulthandler
 
     from cnnbo.daemon.logs import set_up_logging
@@ -31,6 +30,8 @@ def daemon(
 
 
 def _ready(daemon: "Daemon") -> None:
+    import logging
+
     from cnnbo.daemon.systemd import notify
 
     notify("READY=1", f"STATUS={daemon.note}")

@@ -2,12 +2,14 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from cnnbo.scheduler.errors import ConfigurationError, RequestError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 app = typer.Typer(help="Get, check, describe or draw the images of house numbers.", no_args_is_help=True)
 
@@ -21,6 +23,8 @@ def fetch(
     mirror: Annotated[str | None, typer.Option(metavar="URL", help="Download from this address instead.")] = None,
 ) -> None:
     """Download the real SVHN (about 1.6 GB; goes on where it was interrupted)."""
+    from rich.console import Console
+
     from cnnbo.models.svhn import fetch as svhn
 
     if source is not None and mirror is not None:
@@ -34,7 +38,7 @@ def fetch(
     typer.echo(f"SVHN is in {folder}, complete and checked.")
 
 
-def _download(folder: Path, address: str, console: Console) -> None:
+def _download(folder: Path, address: str, console: "Console") -> None:
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     from cnnbo.models.svhn.fetch import fetch as fetch_all

@@ -1,6 +1,5 @@
 """`cnnbo devices`, `drain`, `return`: the devices of this box, what they do, and whether they get trials."""
 
-import asyncio
 from typing import Annotated, Any
 
 import typer
@@ -70,6 +69,8 @@ def _order(daemon: "options.Daemon", verb: str, device: str, json: bool) -> None
 
 
 def _from_daemon(state: options.State) -> list[dict[str, Any]] | None:
+    import asyncio
+
     from cnnbo.daemon.client import NoDaemonError, request
 
     try:

@@ -1,6 +1,5 @@
 """`cnnbo run`: tune in the foreground, as one's own daemon or by following the one that is there."""
 
-import asyncio
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -34,6 +33,8 @@ def run(
     settings = options.settings(state, node, no_mqtt)
     spec = read_study(study, data)
     if dry_run:
+        import asyncio
+
         from cnnbo.daemon.handler import prepare_data
 
         asyncio.run(prepare_data(spec))
@@ -59,6 +60,8 @@ def tune_in_foreground(spec: "StudySpec", settings: "Settings", devices: str | N
     Returns:
         the exit code.
     """
+    import asyncio
+
     from cnnbo.cli.foreground import Foreground
 
     return asyncio.run(Foreground(StudyErrand(spec, settings.state), settings, devices, json).run())

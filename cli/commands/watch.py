@@ -1,6 +1,5 @@
 """`cnnbo watch`: boxes, devices and studies on one screen, as they change."""
 
-import asyncio
 import json
 import os
 import sys
@@ -45,6 +44,8 @@ def watch(
     base: Annotated[str, typer.Option(help="Base of the topics, where the daemons have another.")] = "cnnbo",
 ) -> None:
     """Watch devices and studies of one box or several; q ends it."""
+    import asyncio
+
     from cnnbo.cli.monitor.sources import Source  # MQTT: too slow to load for `cnnbo --help`
     from cnnbo.daemon.credentials import broker_address, broker_addresses
 
