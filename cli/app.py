@@ -10,7 +10,6 @@ from typing import Annotated
 
 import typer
 
-from cnnbo import __version__
 from cnnbo.cli.commands import (
     best,
     broker,
@@ -50,14 +49,16 @@ EXIT_INTERRUPTED = 130
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"cnnbo {__version__}")
+        from cnnbo.commit import version_text
+
+        typer.echo(f"cnnbo {version_text()}")
         raise typer.Exit
 
 
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print version and commit.")
     ] = False,
 ) -> None:
     pass
@@ -124,10 +125,12 @@ def _bug_report(error: Exception) -> str:
     import tempfile
     import traceback
 
+    from cnnbo.commit import version_text
+
     with tempfile.NamedTemporaryFile("w", prefix="cnnbo-bug-", suffix=".txt", delete=False) as file:
         # People send it to others: what stands before the @ of a URL may be a password.
         typed = re.sub(r"//\S*@", "//…@", " ".join(sys.argv))
-        file.write(f"cnnbo {__version__}, Python {sys.version}\n{typed}\n")
+        file.write(f"cnnbo {version_text()}, Python {sys.version}\n{typed}\n")
         file.write("".join(traceback.format_exception(error)))
     return file.name
 

@@ -4,14 +4,14 @@ import importlib.metadata
 import json
 import platform
 import re
-import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import file_digest
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from cnnbo import __version__
+from cnnbo.commit import source_commit
 from cnnbo.models.svhn.data import side_sizes
 from cnnbo.models.svhn.fetch import is_official
 from cnnbo.models.svhn.layout import FILES, TUNING_PARTS, count_images, part_path
@@ -22,7 +22,6 @@ FACTS_NAME: Final = "facts.json"
 """File of a bundle in which these facts stand: there they count, not those of the machine that reads it."""
 
 _DISTRIBUTION: Final = "cnnbo"
-_GIT_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,7 @@ class SoftwareFacts:
 
     Attributes:
         cnnbo: version.
-        commit: of cnnbo's source, with `-dirty` behind it where files differ from it; None = unknown.
+        commit: of cnnbo's source, as `source_commit` tells it.
         python: version.
         packages: versions of what cnnbo requires, as far as it is installed, by name.
     """
@@ -119,7 +118,7 @@ def gather_facts(data_dir: str | None, needs_driver: bool) -> Facts:
     from cnnbo.daemon.devices.cpu import processor_name
 
     packages = dict(sorted(_installed()))
-    software = SoftwareFacts(__version__, _commit(), platform.python_version(), packages)
+    software = SoftwareFacts(__version__, source_commit(), platform.python_version(), packages)
     machine = MachineFacts(platform.platform(), processor_name(), _driver() if needs_driver else None)
     return Facts(DataFacts() if data_dir is None else data_facts(Path(data_dir)), software, machine)
 
@@ -146,40 +145,6 @@ def checksums(folder: Path) -> dict[str, str]:
             with (folder / name).open("rb") as file:
                 found[name] = file_digest(file, "sha256").hexdigest()
     return found
-
-
-def _commit() -> str | None:
-    return _checked_out_commit(Path(__file__).resolve().parent) or _installed_commit()
-
-
-def _checked_out_commit(folder: Path) -> str | None:
-    """The commit of the working tree that this code runs from."""
-    file = Path(__file__).name
-    # Asked of this very file: an environment may lie inside of somebody else's repository.
-    if _git(folder, "ls-files", "--error-unmatch", file) is None:
-        return None
-    return _git(folder, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", "-C", folder, *arguments], capture_output=True, text=True, timeout=_GIT_S, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip() or None
-
-
-def _installed_commit() -> str | None:
-    """The commit that pip says it installed from."""
-    try:
-        told = importlib.metadata.distribution(_DISTRIBUTION).read_text("direct_url.json")
-    except importlib.metadata.PackageNotFoundError:
-        return None
-    origin: dict[str, Any] = json.loads(told or "{}")
-    commit = origin.get("vcs_info", {}).get("commit_id")
-    return commit if isinstance(commit, str) else None
 
 
 def _installed() -> Iterator[tuple[str, str]]:
