@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from cnnbo.daemon.socketpath import SOCKET_NAME, socket_path
 from cnnbo.scheduler.errors import CnnboError, ConfigurationError, RequestError
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ class Connection:
         Raises:
             NoDaemonError: none answers.
         """
-        from cnnbo.daemon.control import SOCKET_NAME, socket_path
         from cnnbo.daemon.folders import SERVICE_SOCKET, SERVICE_STATE, closed_service
 
         # Nobody but the service may enter its state folder.

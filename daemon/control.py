@@ -20,11 +20,11 @@ from cnnbo.daemon.api.requests import SOCKET_REQUESTS, Follow, Request, read_req
 from cnnbo.daemon.handler import Handler, Peer, refusal, response
 from cnnbo.daemon.messages import is_json
 from cnnbo.daemon.sinks.base import Delivery, Message
+from cnnbo.daemon.socketpath import SOCKET_NAME, socket_path
 from cnnbo.scheduler.errors import CnnboError, RequestError
 
 log = logging.getLogger(__name__)
 
-SOCKET_NAME = "control.sock"
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
 """Longest request line; a study file with its caller's environment is far below."""
 
@@ -77,16 +77,6 @@ def _concerns(message: Message, beginning: str) -> bool:
     kind, _, rest = message.topic.partition("/")
     study = (message.body or {}).get("study") if kind == "event" else rest.split("/")[0]
     return kind == "device" or (kind in ("event", "study") and f"{study}/".startswith(beginning))
-
-
-@asynccontextmanager
-async def socket_path(state: Path, name: str = SOCKET_NAME) -> AsyncIterator[str]:
-    """A path to the socket that is short enough for the kernel's 107 bytes, however deep the state folder lies."""
-    directory = os.open(state, os.O_PATH | os.O_DIRECTORY)
-    try:
-        yield f"/proc/self/fd/{directory}/{name}"
-    finally:
-        os.close(directory)
 
 
 class ControlServer:

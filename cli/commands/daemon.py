@@ -34,5 +34,5 @@ def _ready(daemon: "Daemon") -> None:
 
     from cnnbo.daemon.systemd import notify
 
-    notify("READY=1", f"STATUS={daemon.note}")
+    notify("READY=1")
     logging.getLogger("cnnbo").info("ready: state %s. %s", daemon.state, daemon.note)
