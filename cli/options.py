@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cnnbo.cli import completion
+
 if TYPE_CHECKING:
     from cnnbo.daemon.client import LocalDaemon
     from cnnbo.daemon.remote import RemoteDaemon
@@ -28,7 +30,7 @@ Box = Annotated[
     str | None, typer.Option("--node", metavar="NAME", help="With --broker: which box, where it carries several.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
-StudyName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the study.")]
+StudyName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the study.", autocompletion=completion.studies)]
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="Study file (TOML).")]
 Data = Annotated[str | None, typer.Option("--data", metavar="DIR", help="Data folder, in place of the study file's.")]
 Devices = Annotated[

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cnnbo.cli import options
+from cnnbo.cli import completion, options
 
 
 def devices(
@@ -30,7 +30,10 @@ def devices(
 
 
 DeviceName = Annotated[
-    str, typer.Argument(metavar="DEVICE", help="An index, like 0 or gpu0, or (the start of) a UUID.")
+    str,
+    typer.Argument(
+        metavar="DEVICE", help="An index, like 0 or gpu0, or (the start of) a UUID.", autocompletion=completion.devices
+    ),
 ]
 
 

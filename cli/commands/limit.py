@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from cnnbo.cli import options
+from cnnbo.cli import completion, options
 
 NONE = "none"
 
@@ -20,7 +20,10 @@ def limit(
         str, typer.Argument(metavar="N|none", callback=_count, help="How many devices; none = no limit.")
     ],
     study: Annotated[
-        str | None, typer.Option("--study", metavar="NAME", help="Limit this study, not the whole box.")
+        str | None,
+        typer.Option(
+            "--study", metavar="NAME", help="Limit this study, not the whole box.", autocompletion=completion.studies
+        ),
     ] = None,
     state: options.State = None,
     broker: options.Broker = None,

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cnnbo.cli import options
+from cnnbo.cli import completion, options
 
 POLL_S = 0.3
 
@@ -13,7 +13,10 @@ POLL_S = 0.3
 def logs(
     name: options.StudyName,
     trial: Annotated[
-        int | None, typer.Argument(metavar="[TRIAL]", help="Number of a trial; default: the newest.")
+        int | None,
+        typer.Argument(
+            metavar="[TRIAL]", help="Number of a trial; default: the newest.", autocompletion=completion.trials
+        ),
     ] = None,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until the trial ends.")] = False,
     lines: Annotated[int, typer.Option("-n", "--lines", min=0, max=100_000, help="How many lines to begin with.")] = 50,

@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cnnbo.cli import options
+from cnnbo.cli import completion, options
 
 if TYPE_CHECKING:
     from cnnbo.cli.reporting.read import Record
 
 
 def report(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a study or a comparison.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Name of a study or a comparison.", autocompletion=completion.studies)
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of the report.")],
     bundle: Annotated[
         Path | None, typer.Option("--bundle", metavar="FILE.zip", help="Write what others need to check it, too.")

@@ -4,13 +4,16 @@ from typing import Annotated, Any
 
 import typer
 
-from cnnbo.cli import options
+from cnnbo.cli import completion, options
 
 
 def retry(
     name: options.StudyName,
     trials: Annotated[
-        list[int] | None, typer.Argument(metavar="[TRIAL]...", help="Numbers of complete or failed trials.")
+        list[int] | None,
+        typer.Argument(
+            metavar="[TRIAL]...", help="Numbers of complete or failed trials.", autocompletion=completion.trials
+        ),
     ] = None,
     crashed: Annotated[bool, typer.Option("--crashed", help="Every trial that crashed.")] = False,
     state: options.State = None,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cnnbo.cli import options
+from cnnbo.cli import completion, options
 
 if TYPE_CHECKING:
     from cnnbo.cli.insight import Marks
@@ -17,7 +17,9 @@ LOG_LINES = 20
 
 def show(
     name: options.StudyName,
-    trial: Annotated[int | None, typer.Argument(metavar="[TRIAL]", help="Number of a trial.")] = None,
+    trial: Annotated[
+        int | None, typer.Argument(metavar="[TRIAL]", help="Number of a trial.", autocompletion=completion.trials)
+    ] = None,
     state: options.State = None,
     broker: options.Broker = None,
     node: options.Box = None,
