@@ -4,6 +4,8 @@
 # make fuzz     the property tests alone with many new examples, for an hour or so by hand
 # make nemesis  rounds of faults against the real daemon (docs/nemesis.md); ROUNDS=200 and SEED=17 say how many, and from where
 # make api      writes docs/schemas, docs/asyncapi.yaml and the tables of docs/mqtt.md anew, from daemon/api/
+# make docs     the documentation as a site in site/, with its reference written anew from the code
+# make tutorial follows docs/tutorial.md to the letter, in an empty home: minutes, and 600 MB for TensorFlow
 # make demo     a whole study of a small ConvNet on two CPU slots, in less than five minutes
 # make .venv    the virtual environment that the others use; made by them where it is missing
 # make clean    removes what the targets above left behind, but for .venv and data/
@@ -13,7 +15,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := test
-.PHONY: .venv check test test-long fuzz nemesis api demo clean
+.PHONY: .venv check test test-long fuzz nemesis api reference docs tutorial demo clean
 
 # What is installed beside the thin base.
 EXTRAS ?= bo,svhn,compare,dev
@@ -59,6 +61,18 @@ nemesis: .venv
 api: .venv
 	$(BIN)/python -m cnnbo.daemon.api.generate
 
+# The page that is made of the commands.
+reference: .venv
+	$(BIN)/python tools/docs_site.py
+
+# Material announces its successor at every build.
+docs: reference
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "open site/index.html"
+
+tutorial: .venv
+	$(BIN)/python tools/follow_tutorial.py
+
 data/digits: | .venv
 	$(BIN)/cnnbo data synth $@
 
@@ -70,5 +84,5 @@ demo: .venv data/digits
 	@echo "demo: ended at $$(date +%T)"
 
 clean:
-	rm -rf build dist demo nemesis .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
+	rm -rf build dist demo nemesis site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
 	find . -path ./.venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +

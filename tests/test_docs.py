@@ -48,7 +48,6 @@ def test_study_files_in_the_readme_are_valid(tmp_path: Path) -> None:
 def test_every_setting_is_explained(tmp_path: Path) -> None:
     """What nobody finds is set by nobody; and what the page shows must be accepted."""
     page = (ROOT / "docs/settings.md").read_text()
-    assert re.findall(r"^\| `([a-z_.]+)` \|", page, re.MULTILINE).sort() == sorted(KEYS).sort()
     assert set(re.findall(r"^\| `([a-z_.]+)` \|", page, re.MULTILINE)) == set(KEYS)
     [example] = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
     (tmp_path / "cnnbo.toml").write_text(example)
@@ -64,20 +63,12 @@ def test_examples_are_valid(path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("page", ["README.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))])
-def test_links_lead_somewhere(page: str) -> None:
-    """Links between our own pages."""
-    text = (ROOT / page).read_text()
-    targets = [t for t in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in t]
-    assert [t for t in targets if not ((ROOT / page).parent / t).exists()] == []
-
-
 def test_help_loads_nothing_heavy() -> None:
-    """`cnnbo --help` answers at once: TensorFlow alone would take seconds."""
+    """`cnnbo --help` answers at once: TensorFlow alone would take seconds, Rich half of the time."""
     code = (
         "import sys, contextlib, io\nfrom cnnbo.cli.app import app\n"
         "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n    app(['--help'])\n"
-        "print(sorted({'tensorflow', 'trieste', 'gpflow', 'scipy', 'numpy', 'pydantic', 'aiomqtt'} & set(sys.modules)))"
+        "print(sorted({'tensorflow', 'numpy', 'pydantic', 'aiomqtt', 'asyncio', 'rich'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
