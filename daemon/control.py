@@ -216,7 +216,8 @@ async def _hang_up(reader: asyncio.StreamReader) -> None:
 def _peer(writer: asyncio.StreamWriter) -> Peer:
     connection: socket.socket = writer.get_extra_info("socket")
     _, uid, _ = _UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
-    return Peer(_user_name(uid), may_run_commands=uid in (0, os.getuid()))
+    is_root_elsewhere = uid == 0 and os.getuid() != 0
+    return Peer(_user_name(uid), uid in (0, os.getuid()), is_root_elsewhere)
 
 
 def _user_name(uid: int) -> str:

@@ -70,10 +70,12 @@ class Peer:
         name: the user's name; owner of the studies they submit.
         may_run_commands: whether commands of this user may run as the daemon's user. Those of others may not, and
             nothing of theirs that could run code (environment, working directory, interpreter) is taken.
+        is_root_elsewhere: whether this is root, and the daemon's user isn't: trials can't enter root's folders.
     """
 
     name: str
     may_run_commands: bool
+    is_root_elsewhere: bool = False
 
 
 async def response(transaction: object, what: str, work: Awaitable[object]) -> dict[str, object]:
@@ -483,6 +485,13 @@ class Handler:
         return _standing(self._shell.study(study.name))
 
 
+# What tells a program whose it is and where that user's files are.
+_HOMES: Final = (
+    *("HOME", "USER", "LOGNAME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"),
+    *("XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS"),
+)
+
+
 def _of_peer(spec: StudySpec, peer: Peer) -> StudySpec:
     """The study as this user may have it run.
 
@@ -495,6 +504,10 @@ def _of_peer(spec: StudySpec, peer: Peer) -> StudySpec:
             f"{peer.name}; run a daemon of your own: cnnbo run with --state DIR."
         )
     origin = spec.origin if peer.may_run_commands else _own_origin()
+    if peer.is_root_elsewhere:
+        own = _own_origin().environment
+        kept = {name: value for name, value in origin.environment.items() if name not in _HOMES}
+        origin = replace(origin, environment=kept | {name: own[name] for name in _HOMES if name in own})
     return replace(spec, origin=replace(origin, owner=peer.name))
 
 
