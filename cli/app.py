@@ -25,6 +25,7 @@ from cnnbo.cli.commands import (
     report,
     retry,
     run,
+    service,
     show,
     status,
     submit,
@@ -92,6 +93,7 @@ app.command("return")(devices.return_device)  # a word that no Python function c
 app.add_typer(data.app, name="data")
 app.add_typer(broker.app, name="broker")
 app.add_typer(config.app, name="config")
+app.add_typer(service.app, name="service")
 
 
 def main() -> None:
