@@ -1,6 +1,7 @@
 # make test     everything that must hold: format, lint, types, import rules, then the tests
 # make check    the same without the tests
 # make test-long what takes long: whole comparisons and final trainings, an outage of the broker of a minute
+# make test-systemd the service under a real systemd, booted in a container; as root, minutes
 # make fuzz     the property tests alone with many new examples, for an hour or so by hand
 # make nemesis  rounds of faults against the real daemon (docs/nemesis.md); ROUNDS=200 and SEED=17 say how many, and from where
 # make api      writes docs/schemas, docs/asyncapi.yaml and the tables of docs/mqtt.md anew, from daemon/api/
@@ -15,7 +16,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := test
-.PHONY: .venv check test test-long fuzz nemesis api reference docs tutorial demo clean
+.PHONY: .venv check test test-long test-systemd fuzz nemesis api reference docs tutorial demo clean
 
 # What is installed beside the thin base.
 EXTRAS ?= bo,svhn,compare,dev
@@ -41,11 +42,15 @@ check: .venv
 	$(BIN)/lint-imports
 
 test: check
-	$(BIN)/pytest -n $(JOBS) -m "not long"
+	$(BIN)/pytest -n $(JOBS) -m "not long and not systemd"
 
 test-long: .venv
 	$(BIN)/pytest -n $(JOBS) -m long
 	CNNBO_OUTAGE_S=60 $(BIN)/pytest tests/integration/test_delivery.py -k while_the_broker_was_away
+
+# One box after another: what each needs of this machine is what the others would need too.
+test-systemd: .venv
+	$(BIN)/pytest -n 0 -m systemd -o timeout=300 -rs tests/systemd
 
 # Whatever the tests call Hypothesis for carries its marker.
 fuzz: .venv

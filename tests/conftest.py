@@ -18,6 +18,7 @@ pytest.register_assert_rewrite("tests.contracts")
 os.environ["PATH"] = os.environ.get("PATH", os.defpath) + os.pathsep + "/usr/sbin"
 
 from tests.nvml.driver import FakeDriver, build_library, gpus  # noqa: E402 - needs the path above
+from tests.systemd.machine import unable  # noqa: E402 - needs the path above
 
 # `make test` draws the same few examples every time, so that it fails only for what was changed; `make fuzz` draws new
 # ones, many. What a search finds is added to its test as an @example.
@@ -38,6 +39,7 @@ _MISSING: Mapping[str, Callable[[], str | None]] = {
     "gpu": lambda: None if Path("/dev/nvidiactl").exists() else "no NVIDIA GPU here",
     "systemd_analyze": lambda: _lacks("systemd-analyze"),
     "mosquitto": lambda: _lacks("mosquitto", "mosquitto_sub"),
+    "systemd": unable,
     "tensorflow": lambda: None if find_spec("tensorflow") else "TensorFlow is not installed",
 }
 # Where this is set (CI), a machine that lacks what can be installed fails instead of passing with less. No GPU can be.
