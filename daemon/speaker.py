@@ -1,7 +1,6 @@
 """The tasks that speak MQTT: news out, and orders in. They may end and begin anew while trials run."""
 
 import asyncio
-import ipaddress
 import logging
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -33,29 +32,22 @@ def broker_of(settings: Settings) -> "BrokerAddress | None":
     """
     if not settings.mqtt.enabled:
         return None
+    from cnnbo.daemon.credentials import daemon_address, is_this_machine
+
     broker = None
     if settings.mqtt.url is not None:
-        from cnnbo.daemon.credentials import daemon_address
-
         broker = daemon_address(settings.mqtt)
     if not settings.mqtt.requests:
         return broker
     if broker is None or not broker.user or not broker.password:
         raise ConfigurationError(REQUESTS_NEED)
-    if not broker.tls and not _is_loopback(broker.host):
+    if not broker.tls and not is_this_machine(broker.host):
         log.warning(
             "mqtt.requests: passwords and orders go to %s in clear, so whoever is on the way can give orders too; "
             "set mqtt.url to mqtts://%s (`cnnbo broker configure` sets up a broker with TLS)",
             *(broker, broker.host),
         )
     return broker
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 class Speaker:

@@ -55,7 +55,7 @@ def survey(scope: Scope) -> Survey:
     """
     told = _told(scope)
     strangers = Strangers(scope.settings.idle_memory_mib)
-    selection = open_devices(scope.devices, scope.environ)
+    selection = open_devices(scope.devices, scope.environ, is_slurms=lambda: False)  # only to look; see `check_slurm`
     try:
         strangers.look()
         samples = selection.backend.sample()

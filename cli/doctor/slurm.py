@@ -4,21 +4,12 @@ from collections.abc import Iterator
 
 from cnnbo.cli.doctor.finding import Finding, ok, warn
 from cnnbo.cli.doctor.scope import Scope
+from cnnbo.daemon.devices.presence import runs_slurmd
 
 
 def is_slurms(scope: Scope) -> bool:
     """Whether Slurm gives out the GPUs of this box, and gave none to us."""
-    return "SLURM_JOB_ID" not in scope.environ and _runs_slurmd(scope)
-
-
-def _runs_slurmd(scope: Scope) -> bool:
-    for process in scope.places.proc.glob("[0-9]*/comm"):
-        try:
-            if process.read_text(errors="replace").strip() == "slurmd":
-                return True
-        except OSError:  # it ended
-            continue
-    return False
+    return "SLURM_JOB_ID" not in scope.environ and runs_slurmd(scope.places.proc)
 
 
 def check_slurm(scope: Scope) -> Iterator[Finding]:
@@ -26,6 +17,6 @@ def check_slurm(scope: Scope) -> Iterator[Finding]:
     if job := scope.environ.get("SLURM_JOB_ID"):
         visible = scope.environ.get("CUDA_VISIBLE_DEVICES") or "no GPU"
         yield ok("slurm", f"inside Slurm job {job}: only the devices of its allocation are used ({visible})")
-    elif _runs_slurmd(scope):
+    elif is_slurms(scope):
         text = "slurmd runs here and this is no job of its: the GPUs of this box belong to Slurm, none was tried"
         yield warn("slurm", text, "run cnnbo inside a job: sbatch --gpus=1 --wrap 'cnnbo run study.toml'")

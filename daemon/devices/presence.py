@@ -1,4 +1,4 @@
-"""What there is of NVIDIA's on this box, asked of the kernel: the library that would know comes with the driver."""
+"""What there is of NVIDIA's on this box, and who gives it out, asked of the kernel: a driver would not know."""
 
 import errno
 import os
@@ -7,6 +7,7 @@ from typing import Final
 
 _BUS: Final = Path("/sys/bus/pci/devices")
 _NODES: Final = Path("/dev")
+_PROCESSES: Final = Path("/proc")
 _NVIDIA: Final = "0x10de"
 _DISPLAY: Final = "0x03"  # the class of graphics cards, with a screen (0x0300) or without (0x0302)
 
@@ -60,3 +61,12 @@ def _is_closed_by_rules(node: Path) -> bool:
     except OSError as error:
         return error.errno == errno.EPERM  # the mode of the file would say EACCES
     return False
+
+
+def runs_slurmd(processes: Path = _PROCESSES) -> bool:
+    """Whether Slurm's daemon runs here, and so gives out the GPUs of this box.
+
+    Args:
+        processes: where the kernel lists them.
+    """
+    return any(_text(name) == "slurmd" for name in processes.glob("[0-9]*/comm"))

@@ -8,7 +8,7 @@ from itertools import groupby
 from cnnbo.daemon.devices.base import Device, DeviceBackend, DeviceKind
 from cnnbo.daemon.devices.cpu import CpuBackend
 from cnnbo.daemon.devices.nvml import NvmlBackend, hides_all
-from cnnbo.daemon.devices.presence import gpus_without_devices
+from cnnbo.daemon.devices.presence import gpus_without_devices, runs_slurmd
 from cnnbo.scheduler.errors import ConfigurationError, NotReadyError
 
 # `GPU-` is left out by many who copy a UUID; below this a stray index could pass for a piece of a UUID.
@@ -34,6 +34,7 @@ def open_devices(
     wanted: str,
     environ: Mapping[str, str] = os.environ,
     find_gpus: Callable[[], Sequence[str]] = gpus_without_devices,
+    is_slurms: Callable[[], bool] = runs_slurmd,
 ) -> Selection:
     """Find the devices that `--devices` asks for.
 
@@ -43,16 +44,18 @@ def open_devices(
     - otherwise NVIDIA devices separated by commas, each in one of the forms that `find_device` knows.
 
     `CUDA_VISIBLE_DEVICES` in `environ` limits the NVIDIA devices there are to choose from. Empty or `-1`, it means that
-    none may be used, and `auto` takes the CPU. Inside a Slurm job only the devices of its allocation are there.
+    none may be used, and `auto` takes the CPU. Inside a Slurm job only the devices of its allocation are there; outside
+    of one there are none where Slurm gives them out.
 
     Args:
         wanted: what stands behind `--devices`.
         environ: the environment.
         find_gpus: where the driver offers nothing, the PCI addresses of the GPUs that are there all the same.
+        is_slurms: whether Slurm gives out the devices of this box.
 
     Raises:
         ConfigurationError: the text can't be read, a device in it doesn't exist, or there are NVIDIA devices and they
-            can't be used; the CPU is never taken in their place.
+            can't be used, or are Slurm's to give; the CPU is never taken in their place.
         NotReadyError: there are NVIDIA devices, and the driver doesn't offer them now.
     """
     wanted = wanted.strip()
@@ -64,6 +67,11 @@ def open_devices(
         found = tuple(backend.discover())
         if not found and not hides_all(limit.visible):
             _refuse_to_pass_over(find_gpus())
+        if found and "SLURM_JOB_ID" not in environ and is_slurms():
+            raise ConfigurationError(
+                "Slurm gives out the GPUs of this box, and this is no job of its; run cnnbo inside one, like "
+                "sbatch --gpus=1 --wrap 'cnnbo run study.toml', or train on the CPU with --devices cpu."
+            )
         if wanted != "auto":
             return _open_chosen(wanted, backend, found, limit)
     except ConfigurationError:

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from tests.nvml.driver import FakeDriver
 
-from cnnbo.daemon.devices.presence import gpus_without_devices, nodes_closed_by_rules
+from cnnbo.daemon.devices.presence import gpus_without_devices, nodes_closed_by_rules, runs_slurmd
 from cnnbo.daemon.devices.select import open_devices
-from cnnbo.scheduler.errors import NotReadyError
+from cnnbo.scheduler.errors import ConfigurationError, NotReadyError
 
 
 def plug_in(bus: Path, address: str, vendor: str = "0x10de", kind: str = "0x030200", driver: str | None = None) -> None:
@@ -95,3 +95,17 @@ def test_a_node_that_the_rules_of_the_control_group_close_is_found(closing_group
         [sys.executable, "-c", ask, closing_group, tmp_path], check=True, capture_output=True, text=True
     )
     assert done.stdout == f"{node}\n"
+
+
+@pytest.mark.gcc
+def test_gpus_that_slurm_gives_out_are_used_in_its_jobs_alone(driver: FakeDriver, tmp_path: Path) -> None:
+    """A colleague's job is about to be put there, and nobody would see why it fails."""
+    for pid, name in ((1, "systemd"), (812, "slurmd")):
+        (tmp_path / str(pid)).mkdir()
+        (tmp_path / str(pid) / "comm").write_text(f"{name}\n")
+    assert runs_slurmd(tmp_path) and not runs_slurmd(tmp_path / "1")
+    for wanted in ("auto", "0"):
+        with pytest.raises(ConfigurationError, match="run cnnbo inside one"):
+            open_devices(wanted, {}, is_slurms=lambda: True)
+    for chosen, environ in (("cpu", {}), ("auto", {"SLURM_JOB_ID": "7", "CUDA_VISIBLE_DEVICES": "0"})):
+        open_devices(chosen, environ, is_slurms=lambda: True).backend.close()
