@@ -12,7 +12,7 @@ def config_text(place: Place) -> str:
     text = (files("cnnbo") / "systemd" / "cnnbo.toml").read_text(encoding="utf-8")
     if place.is_user:
         # Without it a member of the group `cnnbo` would mean the service of the box.
-        text = _set(text, "state", place.default_state).replace("systemctl restart", "systemctl --user restart")
+        text = _set(text, "state", place.default_state).replace("systemctl reload", "systemctl --user reload")
     return text if place.lease_dir == RUN_LOCK else _set(text, "lease_dir", place.lease_dir)
 
 

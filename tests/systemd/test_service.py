@@ -156,3 +156,13 @@ def test_how_it_is_stands_in_one_place(service: Machine) -> None:
 
 def _is_restarted(machine: Machine) -> bool:
     return machine.show("ActiveState", "NRestarts") == {"ActiveState": "active", "NRestarts": "1"}
+
+
+def test_a_reload_takes_settings_in_while_it_trains(service: Machine) -> None:
+    """A box's limits are changed by day; what trains doesn't notice."""
+    before = service.show("MainPID", "NRestarts")
+    service.write("/etc/cnnbo/cnnbo.toml", "grace_s = 30\n")
+    service.run("systemctl", "reload", "cnnbo")
+    service.until("it says so", lambda: "settings reloaded: new are grace_s" in service.journal())
+    assert service.show("MainPID", "NRestarts") == before
+    assert service.show("ActiveState", "StatusText")["ActiveState"] == "active"
