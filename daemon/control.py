@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from cnnbo.daemon.api.requests import SOCKET_REQUESTS, Follow, Request, read_request
-from cnnbo.daemon.handler import Handler, Peer, refusal, response
+from cnnbo.daemon.handler import Handler, refusal, response
 from cnnbo.daemon.messages import is_json
 from cnnbo.daemon.sinks.base import Delivery, Message
 from cnnbo.daemon.socketpath import SOCKET_NAME, socket_path
+from cnnbo.daemon.submitted import Peer
 from cnnbo.scheduler.errors import CnnboError, RequestError
 
 log = logging.getLogger(__name__)

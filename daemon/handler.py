@@ -2,13 +2,9 @@
 
 import asyncio
 import logging
-import os
-import re
-import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from cnnbo.daemon import messages
 from cnnbo.daemon.api import requests
@@ -16,10 +12,12 @@ from cnnbo.daemon.api.requests import Request
 from cnnbo.daemon.devices.select import find_device
 from cnnbo.daemon.journal import Receipt
 from cnnbo.daemon.logfiles import read_end, read_on
+from cnnbo.daemon.preparing import prepare_comparison_data, prepare_data
 from cnnbo.daemon.shell import Shell
-from cnnbo.models.registry import find_model, missing_model_extra
-from cnnbo.scheduler.codec import decode_value
-from cnnbo.scheduler.comparison import Members, final_form, names, study_name
+from cnnbo.daemon.submitted import Peer, built_in_spec, decode_spec, spec_of_peer
+from cnnbo.models.registry import missing_model_extra
+from cnnbo.scheduler.comparison import Members
+from cnnbo.scheduler.comparison_checks import check_comparison, plan_needing, plan_of
 from cnnbo.scheduler.errors import CnnboError, ConfigurationError, RequestError
 from cnnbo.scheduler.events import (
     DeviceDrained,
@@ -36,8 +34,7 @@ from cnnbo.scheduler.events import (
 )
 from cnnbo.scheduler.optimizers.registry import missing_extra
 from cnnbo.scheduler.retrying import budget_refusal
-from cnnbo.scheduler.sense import nonsense_in
-from cnnbo.scheduler.spec import Origin, Plan, StudySpec, fixed_differences
+from cnnbo.scheduler.spec import Plan, StudySpec, fixed_differences
 from cnnbo.scheduler.study import Study, StudyState
 from cnnbo.scheduler.trial import Failure
 
@@ -54,28 +51,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PREPARE_S: Final = 600.0
-"""So long the preparation of a study's data may take; that of all of SVHN takes about a minute."""
-
 _NOT_MEASURED = "budget.energy_kwh: the energy of these devices is not measured; use budget.cost or budget.wall_clock."
-_NAME = re.compile(r"[a-z0-9-]{1,40}")
-_FOLDERS: Final = ("STATE_DIRECTORY", "RUNTIME_DIRECTORY", "LOGS_DIRECTORY")  # a daemon's own, which finds them by that
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """Who asks.
-
-    Attributes:
-        name: the user's name; owner of the studies they submit.
-        may_run_commands: whether commands of this user may run as the daemon's user. Those of others may not, and
-            nothing of theirs that could run code (environment, working directory, interpreter) is taken.
-        is_root_elsewhere: whether this is root, and the daemon's user isn't: trials can't enter root's folders.
-    """
-
-    name: str
-    may_run_commands: bool
-    is_root_elsewhere: bool = False
 
 
 async def response(transaction: object, what: str, work: Awaitable[object]) -> dict[str, object]:
@@ -156,9 +132,9 @@ class Handler:
             case requests.Limit(study=str(name), devices=count):
                 return await self._limit(name, count, receipt)
             case requests.Submit(study=study):
-                return await self._submit(_built_in(study), peer, receipt)
+                return await self._submit(built_in_spec(study), peer, receipt)
             case requests.SubmitSpec(spec=spec):
-                return await self._submit(_decode_spec(spec), peer, receipt)
+                return await self._submit(decode_spec(spec), peer, receipt)
             case requests.Pause(study=name, now=now):
                 return await self._apply(name, StudyPaused(self._now(), now), receipt)
             case requests.Resume(study=name):
@@ -170,7 +146,7 @@ class Handler:
             case requests.Retry(study=name):
                 return await self._retry(name, request)
             case requests.Compare(specs=specs):
-                return await self._compare([_decode_spec(spec) for spec in specs], peer)
+                return await self._compare([decode_spec(spec) for spec in specs], peer)
             case requests.Delete(study=name):
                 return await self._delete(name)
             case requests.Logs():
@@ -371,7 +347,7 @@ class Handler:
 
     async def _submit(self, spec: StudySpec, peer: Peer, receipt: Receipt | None) -> dict[str, object]:
         """Begin a study, or go on with the one of that name; `outcome` says which."""
-        spec = _of_peer(spec, peer)
+        spec = spec_of_peer(spec, peer)
         known = {study.name: study for study in self._shell.studies}
         if spec.name in known:
             outcome = await self._go_on(known[spec.name], spec, receipt)
@@ -380,7 +356,7 @@ class Handler:
         return {"outcome": outcome, **self._show_study(spec.name)}
 
     async def _begin(self, spec: StudySpec, receipt: Receipt | None) -> "SubmitOutcome":
-        if (plan := self._plan_with(spec.name)) is not None:
+        if (plan := plan_needing(spec.name, self._shell.studies)) is not None:
             raise RequestError(f"comparison {plan.name} needs the name {spec.name}; give the study another one.")
         self._check_means([spec])
         async with self._preparing:
@@ -399,9 +375,9 @@ class Handler:
             specs: the studies it begins with. What is missing of them is created, also after a crash half-way.
             peer: who asks.
         """
-        specs = [_of_peer(spec, peer) for spec in specs]
-        plan = _plan_of(specs)
-        self._check_comparison(plan, specs)
+        specs = [spec_of_peer(spec, peer) for spec in specs]
+        plan = plan_of(specs)
+        check_comparison(plan, specs, self._shell.studies)
         known = {study.name: study for study in self._shell.studies}
         missing = [spec for spec in specs if spec.name not in known]
         for spec in specs:
@@ -429,33 +405,6 @@ class Handler:
         if "resumed" in outcomes:
             return "resumed"
         return "finished" if Members.of(self._shell.studies, plan.name).state.is_ended else "going on"
-
-    def _check_comparison(self, plan: Plan, specs: Sequence[StudySpec]) -> None:
-        """Refuse a comparison that is over, has another plan, or would come upon another study's name."""
-        needed = names(plan) | {spec.name for spec in specs}
-        for study in self._shell.studies:
-            own = study.spec.part
-            if own is None or own.plan.name != plan.name:
-                if study.name in needed:
-                    raise RequestError(
-                        f"comparison {plan.name} needs the name {study.name}, which another study has; "
-                        "give it a new name."
-                    )
-            elif own.plan != plan:
-                raise ConfigurationError(
-                    f"comparison {plan.name} exists with another evaluations, seed or [compare]; "
-                    "give it a new name, or the old values to go on."
-                )
-            elif study.state is StudyState.CANCELLED or study.is_archived:
-                raise RequestError(
-                    f"comparison {plan.name} is {'archived' if study.is_archived else 'cancelled'}; "
-                    f"give it a new name, or free this one: cnnbo delete {plan.name}"
-                )
-
-    def _plan_with(self, name: str) -> Plan | None:
-        """The plan of a comparison here that needs this name, now or later; None where there is none."""
-        plans = {study.spec.part.plan.name: study.spec.part.plan for study in self._shell.studies if study.spec.part}
-        return next((plan for plan in plans.values() if name in names(plan)), None)
 
     def _check_means(self, specs: Sequence[StudySpec]) -> None:
         """Refuse what can't be carried out here, all mistakes at once."""
@@ -485,32 +434,6 @@ class Handler:
         return _standing(self._shell.study(study.name))
 
 
-# What tells a program whose it is and where that user's files are.
-_HOMES: Final = (
-    *("HOME", "USER", "LOGNAME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"),
-    *("XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS"),
-)
-
-
-def _of_peer(spec: StudySpec, peer: Peer) -> StudySpec:
-    """The study as this user may have it run.
-
-    Raises:
-        RequestError: it has a command, and theirs may not run here.
-    """
-    if spec.command and not peer.may_run_commands:
-        raise RequestError(
-            f"trials would run as the daemon's user, so commands are taken from that user or root only, not from "
-            f"{peer.name}; run a daemon of your own: cnnbo run with --state DIR."
-        )
-    origin = spec.origin if peer.may_run_commands else _own_origin()
-    if peer.is_root_elsewhere:
-        own = _own_origin().environment
-        kept = {name: value for name, value in origin.environment.items() if name not in _HOMES}
-        origin = replace(origin, environment=kept | {name: own[name] for name in _HOMES if name in own})
-    return replace(spec, origin=replace(origin, owner=peer.name))
-
-
 def _check_same(study: Study, spec: StudySpec) -> None:
     """Refuse to go on with a study as if it were this one, where it isn't."""
     if differing := fixed_differences(study.spec, spec):
@@ -520,21 +443,6 @@ def _check_same(study: Study, spec: StudySpec) -> None:
         )
 
 
-def _plan_of(specs: Sequence[StudySpec]) -> Plan:
-    """The plan of a comparison that begins with these studies.
-
-    Raises:
-        RequestError: they are no comparison's.
-    """
-    parts = [spec.part for spec in specs]
-    first = parts[0]
-    names = [spec.name for spec in specs]
-    is_sound = first is not None and all(part is not None and part.plan == first.plan for part in parts)
-    if not is_sound or first is None or names != [study_name(part) for part in parts if part is not None]:
-        raise RequestError("the studies in the request are no comparison's; is this command line newer?")
-    return first.plan
-
-
 def _standing(study: Study) -> "SubmitOutcome":
     return "finished" if study.state.is_ended else "going on"
 
@@ -542,33 +450,6 @@ def _standing(study: Study) -> "SubmitOutcome":
 def no_best(study: str) -> RequestError:
     """What is said where a study has no best configuration yet."""
     return RequestError(f"study {study} has no completed trial yet; see its trials: cnnbo trials {study}")
-
-
-def _own_origin() -> Origin:
-    """Where trials run that were submitted by somebody who may not choose: where and as the daemon does.
-
-    Its own settings are left out, since they may hold a password, and so is what systemd tells the daemon alone.
-    """
-    private = ("CNNBO_", "NOTIFY_SOCKET", "WATCHDOG_", "LISTEN_", "CREDENTIALS_DIRECTORY", *_FOLDERS)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(private)}
-    return Origin(cwd=str(Path.cwd()), environment=environment, python=sys.executable)
-
-
-def _built_in(study: Mapping[str, object]) -> StudySpec:
-    """The study of a built-in model, written by somebody who isn't on this box.
-
-    Raises:
-        RequestError: it has a command.
-        ConfigurationError: with every mistake in it.
-    """
-    from cnnbo.daemon.studyfile import read_study_data  # only few daemons ever need it
-
-    if "command" in study:
-        raise RequestError(
-            "study: a command is not taken over MQTT, since it would run as the daemon's user; "
-            "submit it on the box (cnnbo submit STUDY), or name a built-in model."
-        )
-    return read_study_data(study, "study")
 
 
 def _trials_to_retry(study: Study, request: requests.Retry) -> tuple[int, ...]:
@@ -586,71 +467,3 @@ def _trials_to_retry(study: Study, request: requests.Retry) -> tuple[int, ...]:
             f"(cnnbo trials {study.name} --failed lists those that failed)."
         )
     return tuple(sorted({*request.trials, *crashed}))
-
-
-def _decode_spec(data: object) -> StudySpec:
-    try:
-        spec = decode_value(StudySpec, data)
-        _check_sense(spec)
-    except (KeyError, TypeError, ValueError, AttributeError, CnnboError) as error:
-        raise RequestError(f"the study in the request can't be read ({error}); is this command line newer?") from error
-    assert isinstance(spec, StudySpec)
-    if not _NAME.fullmatch(spec.name):
-        # It becomes a folder and a topic; not every client reads study files with our parser.
-        raise RequestError(f"{spec.name!r} is no name for a study; use [a-z0-9-], at most 40 characters.")
-    return spec
-
-
-def _check_sense(spec: StudySpec) -> None:
-    """Refuse what our own study files can't say, but another client might.
-
-    Raises:
-        ValueError, CnnboError: the spec would fail later, when nobody is there to be told.
-    """
-    if problem := nonsense_in(spec):
-        raise ValueError(problem)
-    Study(spec)  # the start configurations belong to the space
-
-
-async def prepare_data(spec: StudySpec, deadline_s: float = PREPARE_S) -> None:
-    """Check and cache the data of a built-in model, in a process of its own, which ends with the wait for it.
-
-    Raises:
-        ConfigurationError: what is wrong with the data.
-    """
-    model = None if spec.model is None else find_model(spec.model)
-    if model is None or model.prepare is None or spec.data_dir is None:
-        return
-    images = [] if spec.trial.images is None else ["--images", str(spec.trial.images)]
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-P", "-m", model.prepare, spec.data_dir, "--task", spec.trial.task, *images,
-        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        async with asyncio.timeout(deadline_s):
-            _, errors = await process.communicate()
-    except TimeoutError:
-        raise ConfigurationError(
-            f"The data in {spec.data_dir} were not prepared within {deadline_s / 60:.0f} minutes; see whether its disk "
-            "answers and what else works on them, then submit the study again."
-        ) from None
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode:
-        raise ConfigurationError(errors.decode(errors="replace").strip().splitlines() or ["the data can't be used."])
-
-
-async def prepare_comparison_data(spec: StudySpec) -> None:
-    """Check and cache the data for all stages of a comparison: a test set that is missing is told before the search.
-
-    Args:
-        spec: any of the studies that the comparison begins with.
-
-    Raises:
-        ConfigurationError: what is wrong with the data.
-    """
-    await prepare_data(spec)
-    if spec.model is not None:
-        await prepare_data(final_form(spec))

@@ -20,11 +20,12 @@ from cnnbo.daemon import messages
 from cnnbo.daemon.api import requests
 from cnnbo.daemon.api.requests import MQTT_REQUESTS, Request
 from cnnbo.daemon.envelope import Envelope
-from cnnbo.daemon.handler import Handler, Peer, bug, refusal, response
+from cnnbo.daemon.handler import Handler, bug, refusal, response
 from cnnbo.daemon.journal import RECEIPTS_KEPT, Receipt
 from cnnbo.daemon.mqtt import BrokerAddress, connected, reason_of, reconnect_for_ever, subscribe
 from cnnbo.daemon.mqtt_request import read_fields, read_verb, take_transaction
 from cnnbo.daemon.sinks.base import Delivery, Message
+from cnnbo.daemon.submitted import Peer
 from cnnbo.daemon.tasks import end_tasks
 from cnnbo.scheduler.errors import CnnboError, RequestError
 

@@ -95,8 +95,8 @@ def _print_plan(specs: "Sequence[StudySpec]", settings: "Settings", devices: str
 
     from cnnbo.cli.comparing import median_duration_s, plan_lines
     from cnnbo.daemon.devices.select import open_devices
-    from cnnbo.daemon.handler import prepare_comparison_data
     from cnnbo.daemon.journal import read_journal
+    from cnnbo.daemon.preparing import prepare_comparison_data
 
     asyncio.run(prepare_comparison_data(specs[0]))
     selection = open_devices(devices or "auto")

@@ -35,7 +35,7 @@ def run(
     if dry_run:
         import asyncio
 
-        from cnnbo.daemon.handler import prepare_data
+        from cnnbo.daemon.preparing import prepare_data
 
         asyncio.run(prepare_data(spec))
         _print_plan(spec, settings, devices)

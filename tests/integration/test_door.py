@@ -11,7 +11,7 @@ import aiomqtt
 import pytest
 from tests.integration.conftest import PATIENCE_S
 from tests.mosquitto import Mosquitto
-from tests.unit.daemon.test_prepare_data import hold
+from tests.unit.daemon.test_preparing import hold
 
 from cnnbo.daemon import mqtt_door, speaker
 from cnnbo.daemon.mqtt import BrokerAddress, connected

@@ -12,8 +12,9 @@ from tests.unit.daemon.test_shell import SPEC, Scene, scene
 
 from cnnbo.daemon.api import requests
 from cnnbo.daemon.api.requests import Request
-from cnnbo.daemon.handler import Handler, Peer, response
+from cnnbo.daemon.handler import Handler, response
 from cnnbo.daemon.journal import Journal, Receipt
+from cnnbo.daemon.submitted import Peer
 from cnnbo.scheduler.codec import encode_value
 from cnnbo.scheduler.errors import ConfigurationError, RequestError
 from cnnbo.scheduler.spec import Origin

@@ -10,7 +10,7 @@ import pytest
 from tests.unit.daemon.test_shell import SPEC
 from tests.unit.models.desk import random_part
 
-from cnnbo.daemon.handler import prepare_data
+from cnnbo.daemon.preparing import prepare_data
 from cnnbo.models.svhn.layout import FILES, write_part
 from cnnbo.scheduler.errors import ConfigurationError
 

@@ -7,7 +7,8 @@ import pytest
 from tests.unit.daemon.test_shell import SPEC, scene
 
 from cnnbo.daemon.api import requests
-from cnnbo.daemon.handler import Handler, Peer
+from cnnbo.daemon.handler import Handler
+from cnnbo.daemon.submitted import Peer
 from cnnbo.scheduler.codec import encode_value
 from cnnbo.scheduler.spec import Origin
 
