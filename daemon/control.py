@@ -101,14 +101,11 @@ class ControlServer:
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
         """Accept requests while the block runs."""
-        folder, mask = (self._state, 0o177) if self._shared is None else (self._shared, 0o117)
+        folder, mode = (self._state, 0o600) if self._shared is None else (self._shared, 0o660)
         self._remove_sockets()  # a dead daemon's; the state lock is ours
         async with socket_path(folder) as path:
-            mask = os.umask(mask)  # nobody else may connect, not even for a moment
-            try:
-                server = await asyncio.start_unix_server(self._serve, path, limit=MAX_REQUEST_BYTES, backlog=_BACKLOG)
-            finally:
-                os.umask(mask)
+            listener = _listener(path, mode)
+        server = await asyncio.start_unix_server(self._serve, sock=listener, limit=MAX_REQUEST_BYTES, backlog=_BACKLOG)
         if self._shared is not None:
             (self._state / SOCKET_NAME).symlink_to(self._shared / SOCKET_NAME)
         try:
@@ -194,6 +191,18 @@ class ControlServer:
                 with suppress(asyncio.CancelledError, StopAsyncIteration, ConnectionError):
                     await task
             await news.aclose()  # type: ignore[attr-defined]
+
+
+def _listener(path: str, mode: int) -> socket.socket:
+    """A socket at a path, with that mode, through which nobody else can connect at any moment.
+
+    By the umask, the mode would hold for whatever else the process makes meanwhile, too.
+    """
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    os.fchmod(listener.fileno(), mode)  # before it has a name; the umask may take more away …
+    listener.bind(path)
+    Path(path).chmod(mode)  # … which is given back here
+    return listener
 
 
 async def _read_line(reader: asyncio.StreamReader) -> bytes:

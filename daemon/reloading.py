@@ -47,6 +47,8 @@ async def reload_at_hangups(daemon: Daemon, parts: Parts, reread: Callable[[], S
             for problem in error.problems:
                 log.error("%s", problem)
             log.error("the settings were not reloaded; what held before still holds.")
+        except Exception:  # it must not end the daemon, and its trials with it
+            log.exception("a bug in cnnbo: the settings could not be reloaded; see which hold: cnnbo config show")
         await tell("READY=1")
 
 

@@ -7,7 +7,7 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -142,9 +142,10 @@ async def running_daemon(
             ]
             speaker = Speaker(group, daemon, shell, journal, handler, logs)
             await speaker.begin(settings, broker)
+            reloading: list[asyncio.Task[Any]] = []
             if reread is not None:
                 parts = Parts(shell, reader, proposer, speaker)
-                tasks.append(group.create_task(reload_at_hangups(daemon, parts, reread), name="reload"))
+                reloading.append(group.create_task(reload_at_hangups(daemon, parts, reread), name="reload"))
             async with control.listening():
                 await shell.settled()
                 supervision = [
@@ -154,10 +155,11 @@ async def running_daemon(
                     yield daemon
                 except Exception as error:
                     failure = error  # the caller's own: raised again below, not wrapped in a group
-                await end_tasks(supervision)  # from here on it is told how the stopping goes
+                # From here on it is told how the stopping goes, and nothing new is taken in.
+                await end_tasks([*supervision, *reloading])
                 await _stop_trials(shell, daemon, daemon.settings.grace_s)
             await end_tasks(tasks)
-            await end_tasks(speaker.tasks)  # a reload that was under way may have begun some
+            await end_tasks(speaker.tasks)
     if failure is not None:
         raise failure
 
@@ -246,8 +248,13 @@ def on_signals(stop: Callable[[], None]) -> None:
         loop.add_signal_handler(number, stop)
 
 
+def _take_signals(stop: asyncio.Event, hangup: asyncio.Event) -> None:
+    on_signals(stop.set)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hangup.set)
+
+
 async def serve(
-    settings: Settings, devices: str, ready: Callable[[Daemon], None], reread: Callable[[], Settings]
+    settings: Settings, devices: str, ready: Callable[[Daemon], Awaitable[None]], reread: Callable[[], Settings]
 ) -> None:
     """Be the daemon until a signal asks to stop; SIGHUP has it reload its settings.
 
@@ -266,10 +273,16 @@ async def serve(
         prepare_lease_dir(settings.lease_dir)
         return running_daemon(settings, devices, service_folders(os.environ), reread)
 
+    stop, hangup = asyncio.Event(), asyncio.Event()
+    _take_signals(stop, hangup)  # from the first moment on: trials start before everything else is ready
     async with AsyncExitStack() as stack:
-        daemon = await started(stack, start, uses_gpus=not devices.startswith("cpu"))
-        on_signals(daemon.stop.set)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, daemon.hangup.set)
-        ready(daemon)
-        await daemon.stop.wait()
+        daemon = await started(stack, start, stop, uses_gpus=not devices.startswith("cpu"))
+        if daemon is not None:
+            _take_signals(daemon.stop, daemon.hangup)
+            if hangup.is_set():
+                daemon.hangup.set()
+            if not stop.is_set():
+                await ready(daemon)
+                await daemon.stop.wait()
+            log.info("stopping.")
     await tell("STATUS=stopped")

@@ -4,9 +4,9 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from typing import Final, TypeVar
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from typing import Any, Final, TypeVar
 
 from cnnbo.daemon.devices.presence import nodes_closed_by_rules
 from cnnbo.daemon.systemd import tell
@@ -25,6 +25,9 @@ STOPPING_S: Final = 5.0
 _MORE_S: Final = 60.0
 """So much more time systemd is asked for each time, far above the intervals in which it is asked."""
 
+_STARTING_ROUNDS: Final = 90  # half an hour: a start that takes longer hangs
+_READY_TRIES: Final = 10
+
 
 def is_supervised(environ: Mapping[str, str] = os.environ) -> bool:
     """Whether a service manager listens, and would start this process anew."""
@@ -36,7 +39,9 @@ def more_time(seconds: float = _MORE_S) -> str:
     return f"EXTEND_TIMEOUT_USEC={seconds * 1e6:.0f}"
 
 
-async def started(stack: AsyncExitStack, start: Callable[[], AbstractAsyncContextManager[T]], uses_gpus: bool) -> T:
+async def started(
+    stack: AsyncExitStack, start: Callable[[], AbstractAsyncContextManager[T]], stop: asyncio.Event, uses_gpus: bool
+) -> T | None:
     """Start the daemon; under systemd wait until that can be done, where it will heal by itself.
 
     A full disk or a driver that comes late must not leave a box down that nobody looks at, and systemd gives up on who
@@ -45,7 +50,11 @@ async def started(stack: AsyncExitStack, start: Callable[[], AbstractAsyncContex
     Args:
         stack: ends the daemon.
         start: makes a new daemon at each try.
+        stop: set by whoever doesn't want to wait any more.
         uses_gpus: whether it is to use NVIDIA's devices where there are some.
+
+    Returns:
+        the daemon; None if it was still waited for when it was to stop.
 
     Raises:
         NotReadyError: it can't be started now, and nobody would wait for it.
@@ -56,7 +65,7 @@ async def started(stack: AsyncExitStack, start: Callable[[], AbstractAsyncContex
         if uses_gpus and is_supervised():
             _refuse_old_rules()
         try:
-            return await stack.enter_async_context(start())
+            return await _given_time(stack.enter_async_context(start()))
         except NotReadyError as error:
             if not is_supervised():
                 raise
@@ -64,7 +73,32 @@ async def started(stack: AsyncExitStack, start: Callable[[], AbstractAsyncContex
                 told = str(error)
                 log.warning("waiting: %s", told)
             await tell(f"STATUS=waiting: {' '.join(told.split())}", more_time())
-            await asyncio.sleep(RETRY_S)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(RETRY_S):
+                await stop.wait()
+                return None
+
+
+async def _given_time(start: Coroutine[Any, Any, T]) -> T:
+    """Start, and ask for the time that takes: a journal of years to be upgraded, drivers of many devices."""
+    asking = asyncio.ensure_future(_ask_for_time())
+    try:
+        return await start
+    finally:
+        asking.cancel()
+
+
+async def _ask_for_time() -> None:
+    for _ in range(_STARTING_ROUNDS):
+        await tell(more_time())
+        await asyncio.sleep(_MORE_S / 3)
+
+
+async def tell_ready() -> None:
+    """Say that the daemon is up; a manager that has no room for that now would end it in time."""
+    for _ in range(_READY_TRIES):
+        if await tell("READY=1") or not is_supervised():
+            return
 
 
 def _refuse_old_rules() -> None:

@@ -4,9 +4,14 @@ import asyncio
 import os
 import socket
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
 
 PATIENCE_S = 5.0
 """So long a manager may take to make room for a message."""
+
+# Of its own: whatever fills the event loop's threads, like a data folder that hangs, must not keep the watchdog hungry.
+_MESSENGER: Final = ThreadPoolExecutor(max_workers=1, thread_name_prefix="systemd")
 
 
 def notify(*states: str, environ: Mapping[str, str] = os.environ) -> bool:
@@ -33,6 +38,6 @@ def notify(*states: str, environ: Mapping[str, str] = os.environ) -> bool:
     return True
 
 
-async def tell(*states: str) -> None:
-    """`notify`, in a thread: the event loop waits for no manager."""
-    await asyncio.to_thread(notify, *states)
+async def tell(*states: str) -> bool:
+    """`notify`, in a thread: the event loop waits for no manager. Messages keep their order."""
+    return await asyncio.get_running_loop().run_in_executor(_MESSENGER, lambda: notify(*states))

@@ -29,10 +29,10 @@ def daemon(
     asyncio.run(serve(settings, devices or "auto", _ready, lambda: options.settings(state, node, no_mqtt)))
 
 
-def _ready(daemon: "Daemon") -> None:
+async def _ready(daemon: "Daemon") -> None:
     import logging
 
-    from cnnbo.daemon.systemd import notify
+    from cnnbo.daemon.supervised import tell_ready
 
-    notify("READY=1")
+    await tell_ready()
     logging.getLogger("cnnbo").info("ready: state %s. %s", daemon.state, daemon.note)

@@ -11,7 +11,7 @@ from cnnbo.daemon.journal.reading import read_studies
 from cnnbo.daemon.journal.schema import copy_path, known_format
 from cnnbo.models.files import replacing
 from cnnbo.scheduler.codec import FORMAT_VERSION
-from cnnbo.scheduler.errors import ConfigurationError
+from cnnbo.scheduler.errors import NotReadyError
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,8 @@ def bring_up_to_date(connection: sqlite3.Connection, path: Path) -> None:
         path: of the journal, whose folder nobody else writes to.
 
     Raises:
-        ConfigurationError: it is of a newer cnnbo, or there is no space to upgrade it.
+        ConfigurationError: it is of a newer cnnbo.
+        NotReadyError: there is no space to upgrade it.
         sqlite3.Error, ValueError: it is no journal, or is damaged.
     """
     if not connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'meta'").fetchone()[0]:
@@ -43,23 +44,23 @@ def _upgrade(connection: sqlite3.Connection, path: Path, found: int) -> None:
     size = sum(part.stat().st_size for part in path.parent.glob(f"{path.name}*"))
     needed = 2 * size + RESERVE_BYTES  # the copy, and at most as much again for what changes
     if free_bytes(path.parent) < needed:
-        raise ConfigurationError(_no_space(path, found, needed))
+        raise _no_space(path, found, needed)
     try:
         copy = _keep_copy(connection, path, found)
         _change(connection)
     except (OSError, sqlite3.OperationalError) as error:
         if isinstance(error, sqlite3.OperationalError) and not is_full(error):
             raise
-        raise ConfigurationError(_no_space(path, found, needed)) from error
+        raise _no_space(path, found, needed) from error
     log.warning(
         "%s was of format %d, from an older cnnbo, and is of format %d now; as it was it lies in %s.",
         *(path, found, FORMAT_VERSION, copy),
     )
 
 
-def _no_space(path: Path, found: int, needed: int) -> str:
+def _no_space(path: Path, found: int, needed: int) -> NotReadyError:
     need = f"{(needed >> 20) + 1} MiB"
-    return (
+    return NotReadyError(
         f"{path}: is of format {found}, from an older cnnbo; to upgrade it and keep a copy, free at least {need} "
         "there. Nothing was changed."
     )

@@ -1,9 +1,11 @@
 """SIGHUP: settings are taken in, and what trains doesn't notice."""
 
 import json
+import shutil
 import signal
 import socket
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -74,6 +76,18 @@ def test_a_broker_is_added_while_a_trial_runs(box: Box, settings: Path) -> None:
     reload(box, child, "settings reloaded: new are mqtt.enabled")
     assert box.json("status")["mqtt"] is None
     assert box.json("show", "parabola")["trials"] == before
+    child.terminate()
+    assert child.wait() == 0
+
+
+def test_a_bug_in_a_reload_costs_no_trial(box: Box) -> None:
+    """A daemon that was begun in a folder which is gone can't even say where its state folder is."""
+    gone = box.folder / "gone"
+    gone.mkdir()
+    child = replace(box, folder=gone).start("daemon", "--no-mqtt", "--devices", "cpu:1", "--state", "../elsewhere")
+    box.wait_for(child, "ready:")
+    shutil.rmtree(gone)
+    assert "FileNotFoundError" in reload(box, child, "No such file or directory")
     child.terminate()
     assert child.wait() == 0
 

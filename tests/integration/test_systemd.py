@@ -113,6 +113,17 @@ def test_a_service_waits_for_its_driver(box: Box, fake_driver: FakeDriver, manag
     assert len(box.json("devices")) == 3
 
 
+@pytest.mark.gcc
+def test_signals_are_heard_before_there_is_a_daemon(box: Box, fake_driver: FakeDriver, manager: Manager) -> None:
+    """A box that waits for hours may be told to reload, and must stop in order when it shuts down."""
+    fake_driver.fail(9)
+    waiting = box.start("daemon", "--no-mqtt", **fake_driver.env(), **manager.environment)
+    manager.wait_for_status("waiting: No NVIDIA device can be used")
+    waiting.send_signal(signal.SIGHUP)
+    waiting.terminate()
+    assert waiting.wait(60) == 0
+
+
 @pytest.mark.long
 def test_a_service_waits_for_space(small_box: Box, manager: Manager) -> None:
     """Somebody frees a full disk sooner or later, and knows nothing of a service that gave up on it."""

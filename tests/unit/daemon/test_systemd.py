@@ -1,12 +1,14 @@
 """Notifications arrive where the service manager listens, and trouble there is no trouble here."""
 
+import asyncio
 import socket
+import threading
 from pathlib import Path
 
 import pytest
 
 from cnnbo.daemon import systemd
-from cnnbo.daemon.systemd import notify
+from cnnbo.daemon.systemd import notify, tell
 
 QUEUE = int(Path("/proc/sys/net/unix/max_dgram_qlen").read_text())
 
@@ -36,3 +38,21 @@ def test_a_manager_that_reads_nothing_is_not_waited_for_long(tmp_path: Path, mon
         manager.bind(name)
         taken = [notify("WATCHDOG=1", environ={"NOTIFY_SOCKET": "@" + name[1:]}) for _ in range(QUEUE + 2)]
     assert taken[0] and not taken[-1]
+
+
+async def test_what_fills_the_threads_of_the_event_loop_keeps_no_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Six launches wait for a data folder that hangs: the watchdog must not strike for that."""
+    name = f"{tmp_path.name}-busy"
+    monkeypatch.setenv("NOTIFY_SOCKET", f"@{name}")
+    gate = threading.Event()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(f"\0{name}")
+        hanging = [asyncio.ensure_future(asyncio.to_thread(gate.wait)) for _ in range(100)]
+        try:
+            assert await tell("WATCHDOG=1")
+        finally:
+            gate.set()
+        assert manager.recv(100) == b"WATCHDOG=1"
+    await asyncio.gather(*hanging)
