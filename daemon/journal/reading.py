@@ -98,7 +98,7 @@ def read_studies(connection: sqlite3.Connection) -> list[StoredStudy]:
 @contextmanager
 def _reading(path: Path) -> Iterator[sqlite3.Connection]:
     """One state of a journal, in the newest format."""
-    with readable(path), closing(connect(path, read_only=True)) as connection:
+    with readable(path), closing(_opened(path)) as connection:
         if known_format(connection, path) == FORMAT_VERSION:
             with snapshot(connection):
                 yield connection
@@ -108,6 +108,36 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
             migrate(upgraded)
             with snapshot(upgraded):
                 yield upgraded
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    """A connection to read by: to the file where a daemon has it open, else to a copy in memory.
+
+    SQLite would make files beside one that is at rest, and leave them there. It doesn't where it is told that nobody
+    writes; but should a daemon start meanwhile, what was read would be of two times.
+    """
+    if (before := _rest(path)) is not None:
+        copy = connect(None)
+        try:
+            with closing(connect(path, "mode=ro&immutable=1")) as connection:
+                connection.backup(copy)
+        except sqlite3.Error:
+            copy.close()
+            if _rest(path) == before:
+                raise
+        else:
+            if _rest(path) == before:
+                return copy
+            copy.close()
+    return connect(path, "mode=ro")
+
+
+def _rest(path: Path) -> tuple[int, int, int] | None:
+    """What tells one state of a file from the next; None where a daemon has it open."""
+    if path.with_name(f"{path.name}-wal").exists():
+        return None
+    status = path.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _check_tables(connection: sqlite3.Connection) -> None:

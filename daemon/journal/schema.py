@@ -68,16 +68,17 @@ INSERT INTO meta VALUES ('format', '1');
 """Those of format 1, as they will always be; `migrations` has what came later."""
 
 
-def connect(path: Path | None, read_only: bool = False) -> sqlite3.Connection:
+def connect(path: Path | None, options: str = "mode=rwc") -> sqlite3.Connection:
     """Open a journal's file, or one in memory (None).
+
+    Args:
+        path: of the file.
+        options: of SQLite's URI.
 
     Raises:
         sqlite3.Error: it can't be opened.
     """
-    where = ":memory:" if path is None else f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
-    if path is not None and read_only and not path.with_name(f"{path.name}-wal").exists():
-        # At rest: no daemon has it open. SQLite would make files beside it all the same, and leave them there.
-        where += "&immutable=1"
+    where = ":memory:" if path is None else f"{path.absolute().as_uri()}?{options}"
     # isolation_level None: transactions are begun and ended by hand, where they can be seen.
     connection = sqlite3.connect(where, uri=True, isolation_level=None, check_same_thread=False, timeout=10)
     connection.execute("PRAGMA foreign_keys = ON")
