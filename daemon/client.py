@@ -35,7 +35,7 @@ class Connection:
         Raises:
             NoDaemonError: none answers.
         """
-        from cnnbo.daemon.folders import SERVICE_SOCKET, SERVICE_STATE, closed_service
+        from cnnbo.daemon.folders import SERVICE_SOCKET, SERVICE_STATE, closed_service, without_daemon
 
         # Nobody but the service may enter its state folder.
         is_service = state == SERVICE_STATE and SERVICE_SOCKET.parent.is_dir()
@@ -48,8 +48,7 @@ class Connection:
             )
             raise RequestError((closed_service() if is_service else None) or theirs) from error
         except (OSError, TimeoutError) as error:
-            start = f"no daemon answers in {state}; start one: cnnbo daemon --state {state}"
-            raise NoDaemonError(_with_service(start)) from error
+            raise NoDaemonError(without_daemon(state)) from error
 
     async def request(self, verb: str, **args: object) -> Any:
         """Send a request and return the response's data.
@@ -82,14 +81,6 @@ class Connection:
     async def close(self) -> None:
         """Hang up."""
         self._writer.close()
-
-
-def _with_service(sentence: str) -> str:
-    """A sentence about a daemon that isn't there, and what to do about a service of this box that is closed to us."""
-    from cnnbo.daemon.folders import closed_service
-
-    closed = closed_service()
-    return sentence if closed is None else f"{sentence} (or: {closed})"
 
 
 def data_of(response: Mapping[str, Any]) -> Any:

@@ -17,6 +17,7 @@ from cnnbo.scheduler.errors import ConfigurationError, NotReadyError
 
 SERVICE_STATE: Final = Path("/var/lib/cnnbo")
 SERVICE_SOCKET: Final = Path("/run/cnnbo/control.sock")
+SERVICE_UNIT: Final = Path("/etc/systemd/system/cnnbo.service")
 SERVICE_GROUP: Final = "cnnbo"
 _MOUNTINFO: Final = Path("/proc/self/mountinfo")
 _ANSWER_TIMEOUT_S: Final = 1.0
@@ -49,6 +50,7 @@ def state_folder(
     *,
     node: str | None = None,
     service_socket: Path = SERVICE_SOCKET,
+    service_unit: Path = SERVICE_UNIT,
 ) -> Path:
     """The folder that holds the journal, the control socket and the files of the trials; it need not exist.
 
@@ -57,9 +59,11 @@ def state_folder(
         environ: the environment: STATE_DIRECTORY (set by systemd), XDG_STATE_HOME, HOME.
         node: this box's name; default: see `default_node`.
         service_socket: where a service of this box listens.
+        service_unit: what makes it one.
 
     Returns:
-        absolute path: what was named; else systemd's folder; else the running service's; else the user's own. A
+        absolute path: what was named; else systemd's folder; else the running service's, for root also where it is
+        down; else the user's own. A
         service of one user, whom systemd tells no folder, works in the user's own.
 
     Raises:
@@ -70,7 +74,8 @@ def state_folder(
     if given := environ.get("STATE_DIRECTORY"):
         return Path(given.split(":", 1)[0])  # systemd lists several with colons
     # What systemd starts is no client: a user's own service, where it isn't told its folder by systemd.
-    if not environ.get("NOTIFY_SOCKET") and _knock(service_socket) is None:
+    is_client = not environ.get("NOTIFY_SOCKET")
+    if is_client and (_knock(service_socket) is None or (os.geteuid() == 0 and service_unit.exists())):
         return SERVICE_STATE
     base = user_folder(environ, "XDG_STATE_HOME", ".local/state")
     if base is None:
@@ -114,6 +119,18 @@ def closed_service(service_socket: Path = SERVICE_SOCKET) -> str | None:
     )
 
 
+def without_daemon(state: Path) -> str:
+    """That no daemon answers in a state folder, and what to do about it."""
+    status = "cnnbo service status"
+    if state == SERVICE_STATE and SERVICE_UNIT.exists():
+        return f"the cnnbo service of this box is down; start it: systemctl start cnnbo ({status} says why it is down)"
+    sentence = f"no daemon answers in {state}; start one: cnnbo daemon --state {state}"
+    if closed := closed_service():
+        return f"{sentence} (or: {closed})"
+    is_down = SERVICE_UNIT.exists() and _knock(SERVICE_SOCKET) is not None
+    return f"{sentence} (or, if you mean the service of this box, which is down: {status})" if is_down else sentence
+
+
 @dataclass(frozen=True, slots=True)
 class ServiceFolders:
     """What systemd gives a service beside its state folder; None = it gives none.
@@ -147,6 +164,11 @@ def prepare_state_folder(path: Path, *, mountinfo: Path = _MOUNTINFO) -> None:
         ConfigurationError: it is a file, on a shared mount, or can't be written; the sentence names the remedy.
         NotReadyError: there is no space for it now.
     """
+    if path == SERVICE_STATE and SERVICE_UNIT.exists() and not os.environ.get("STATE_DIRECTORY"):
+        raise ConfigurationError(
+            f"{path} is the folder of this box's service, which is down; start it: systemctl start cnnbo, or name a "
+            "folder of yours: --state DIR."
+        )
     refuse_shared_mount(path, mountinfo=mountinfo)
     if problem := _make_writable(path, mode=0o700):
         raise ConfigurationError(f"state folder {path} {problem}; choose another one: --state DIR.")

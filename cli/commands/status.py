@@ -24,7 +24,9 @@ def status(
     if facts["daemon"] is not None:
         print(f"cnnbo {facts['daemon']['version']}  state {facts['daemon']['state']}  mqtt {_mqtt(facts)}")
     elif isinstance(daemon, LocalDaemon):  # of another box it was said already
-        print(f"no daemon answers in {daemon.state}; below is what its journal says. Start one: cnnbo daemon")
+        from cnnbo.daemon.folders import without_daemon
+
+        print(f"{without_daemon(daemon.state)}. Below is what its journal says.")
     if facts["limit"] is not None:
         print(f"at most {_count(facts['limit'], 'device')} at a time (cnnbo limit)")
     _print_devices(facts["devices"])

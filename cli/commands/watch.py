@@ -22,15 +22,14 @@ def broker_url(state: Path | None) -> str:
         RequestError: no daemon answers, or it has no broker.
     """
     from cnnbo.daemon.client import status
+    from cnnbo.daemon.folders import without_daemon
 
     folder = options.state_folder(state)
     facts = status(folder)
     if isinstance(facts["mqtt"], str):
         return facts["mqtt"]
     if facts["daemon"] is None:
-        raise RequestError(
-            f"no daemon answers in {folder}; start one: cnnbo daemon, or watch another box: cnnbo watch --broker URL."
-        )
+        raise RequestError(f"{without_daemon(folder)}; or watch another box: cnnbo watch --broker URL.")
     reason = facts["daemon"].get("mqtt_reason") or "it runs without MQTT"
     raise RequestError(f"the daemon of {folder} has no broker: {reason}; `cnnbo status` shows what it does meanwhile.")
 

@@ -79,6 +79,11 @@ def test_a_stop_gives_trials_time_and_a_start_goes_on(service: Machine) -> None:
     assert "Stopped cnnbo.service" in said and "SIGKILL" not in said
     ended = [attempt["outcome"] for trial in trials(service, "stopped") for attempt in trial["attempts"]]
     assert ended.count("interrupted") == 1 and running(service, "stopped") == 0
+    told = service.run(CNNBO, "status").stdout
+    assert (
+        told.startswith("the cnnbo service of this box is down; start it: systemctl start cnnbo") and "stopped" in told
+    )
+    assert "is the folder of this box's service" in service.run(CNNBO, "daemon", code=78).stderr
     service.run("systemctl", "start", "cnnbo")
     after = finish(service, "stopped")
     assert [trial["state"] for trial in after] == ["complete"] * 4
