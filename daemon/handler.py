@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -97,6 +98,12 @@ class Handler:
         self._facts = facts
         self._now = now
         self._preparing = asyncio.Lock()  # one at a time: a data set may fill half of the memory
+        # Apart from the threads that trials wait for: however many logs are read, those stay free.
+        self._log_threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="logs")
+
+    def close(self) -> None:
+        """Read no more logs."""
+        self._log_threads.shutdown(wait=False, cancel_futures=True)  # waiting here would block the event loop
 
     async def handle(self, request: Request, peer: Peer, receipt: Receipt | None = None) -> object:
         """Carry out one request.
@@ -227,10 +234,11 @@ class Handler:
         is_over = attempt[0].outcome is not None  # before its log is read, which then is complete
         place = (self._shell.state_folder, request.study, request.trial, request.attempt)
         try:
+            loop = asyncio.get_running_loop()
             if request.mark is None:
-                part = await asyncio.to_thread(read_end, *place, request.lines)
+                part = await loop.run_in_executor(self._log_threads, read_end, *place, request.lines)
             else:
-                part = await asyncio.to_thread(read_on, *place, request.mark, is_over)
+                part = await loop.run_in_executor(self._log_threads, read_on, *place, request.mark, is_over)
         except OSError as error:
             raise RequestError(f"the log can't be read ({error.strerror}); try again.") from error
         return {"lines": part.lines, "mark": part.mark, "is_over": is_over}

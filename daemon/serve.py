@@ -131,6 +131,7 @@ async def running_daemon(
         await reader.read(shell, journal)
         daemon = Daemon(settings, selection.note, boot, time.time())
         handler = Handler(shell, lambda: _facts(daemon, journal), time.time)
+        stack.callback(handler.close)
         control = ControlServer(settings.state, handler, follow, folders.runtime)
         async with asyncio.TaskGroup() as group:
             tasks = [
