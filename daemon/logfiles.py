@@ -22,7 +22,8 @@ OLD_LOG_BYTES = 64 * 1024
 CHILD_LOG_BYTES = 1024 * 1024
 """So much of the logs of proposer and broker is kept."""
 
-_MOST_BYTES = 1024 * 1024  # of what is new in a log, at a time
+_MOST_BYTES = 1024 * 1024  # of a log, at a time: as JSON it may grow sixfold
+_LONGEST_LINE = 16 * 1024  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class LogPart:
     """A piece of an attempt's output.
 
     Attributes:
-        lines: as a terminal would show them.
+        lines: as a terminal would show them; what is longer than 16 Ki characters is cut there and ends in " …".
         mark: where the piece ends, for whoever wants what comes after it; None = there is no log yet.
     """
 
@@ -50,15 +51,19 @@ def tail(state: Path, study: str, trial: int, attempt: int, count: int) -> list[
 
 
 def read_end(state: Path, study: str, trial: int, attempt: int, count: int) -> LogPart:
-    """The end of an attempt's output: at most `count` lines, of a progress bar only its newest state."""
+    """The end of an attempt's output: at most `count` lines of its last MiB, of a progress bar the newest state."""
     lines: list[str] = []
     mark = None
+    room = _MOST_BYTES
     for path in reversed(log_files(state, study, trial, attempt)):
+        missing = count - len(lines)
         with path.open("rb") as file:
             end = file.seek(0, 2)
             mark = mark or _mark(file, end)
-            lines = [*_last_lines(file, end, count - len(lines)), *lines]
-        if len(lines) >= count:
+            block = _last_block(file, end, missing, room)
+        lines = [*_drawn_lines(block)[-missing:], *lines]
+        room -= len(block)
+        if len(lines) >= count or room <= 0:
             break
     return LogPart(tuple(lines), mark)
 
@@ -75,24 +80,35 @@ def read_on(state: Path, study: str, trial: int, attempt: int, mark: str, is_ove
         is_over: whether nothing is added any more, so that a last line without an end is whole.
     """
     files = log_files(state, study, trial, attempt)
-    inode, _, position = mark.partition(":")
-    known = [str(path.stat().st_ino) for path in files]
-    first = known.index(inode) if inode in known and position.isdecimal() else 0
-    offset = int(position) if inode in known and position.isdecimal() else 0
+    first, offset = _marked(files, mark)
     lines: list[str] = []
+    room = _MOST_BYTES
     for path in files[first:]:
         with path.open("rb") as file:
             file.seek(offset)
-            block = file.read(_MOST_BYTES)
-            # What follows a full block is one more piece; the older half of a log is added to no more.
-            is_whole = is_over or path.name == "log.1" or len(block) == _MOST_BYTES
-            taken = block if is_whole else block[: block.rfind(b"\n") + 1]
+            block = file.read(room)
+            # The older half of a log is added to no more.
+            is_end = len(block) < room and (is_over or path.name == "log.1")
+            is_line_too_long = len(block) == _MOST_BYTES and b"\n" not in block
+            taken = block if is_end or is_line_too_long else block[: block.rfind(b"\n") + 1]
             lines += _drawn_lines(taken)
             mark = _mark(file, offset + len(taken))
-        if len(block) == _MOST_BYTES:
+        if len(block) == room:
             break
+        room -= len(block)
         offset = 0
     return LogPart(tuple(lines), mark)
+
+
+def _marked(files: list[Path], mark: str) -> tuple[int, int]:
+    """Which of the files a mark is in, and where; the beginning of the first if it leads nowhere."""
+    inode, _, position = mark.partition(":")
+    if re.fullmatch("[0-9]{1,18}", position):
+        for index, path in enumerate(files):
+            status = path.stat()
+            if str(status.st_ino) == inode and int(position) <= status.st_size:
+                return index, int(position)
+    return 0, 0
 
 
 def _mark(file: BinaryIO, position: int) -> str:
@@ -100,17 +116,17 @@ def _mark(file: BinaryIO, position: int) -> str:
     return f"{os.fstat(file.fileno()).st_ino}:{position}"
 
 
-def _last_lines(file: BinaryIO, end: int, count: int) -> list[str]:
-    """Read from the end, block by block: logs may hold tens of megabytes."""
-    if count <= 0:
-        return []
-    position, block = end, b""
-    while position > 0 and block.count(b"\n") <= count:
-        step = min(_CHUNK, position)
+def _last_block(file: BinaryIO, end: int, count: int, room: int) -> bytes:
+    """The end of a file with its last `count` lines, at most `room` bytes; logs may hold tens of megabytes."""
+    start, position, newlines = max(0, end - room), end, 0
+    blocks: list[bytes] = []
+    while count > 0 and newlines <= count and position > start:
+        step = min(_CHUNK, position - start)
         position -= step
         file.seek(position)
-        block = file.read(step) + block
-    return _drawn_lines(block)[-count:]
+        blocks.append(file.read(step))
+        newlines += blocks[-1].count(b"\n")
+    return b"".join(reversed(blocks))
 
 
 def _drawn_lines(block: bytes) -> list[str]:
@@ -119,8 +135,9 @@ def _drawn_lines(block: bytes) -> list[str]:
 
 
 def _drawn(line: bytes) -> str:
-    """What a terminal would show of a line: the newest state of a progress bar."""
-    return clean(line.rstrip(b"\r").rsplit(b"\r", 1)[-1])
+    """What a terminal would show of a line: the newest state of a progress bar, and of very much only the beginning."""
+    text = clean(line.rstrip(b"\r").rsplit(b"\r", 1)[-1])
+    return text if len(text) <= _LONGEST_LINE else f"{text[:_LONGEST_LINE]} …"
 
 
 def keep_end(path: Path, limit: int) -> None:

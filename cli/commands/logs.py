@@ -19,7 +19,9 @@ def logs(
         ),
     ] = None,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until the trial ends.")] = False,
-    lines: Annotated[int, typer.Option("-n", "--lines", min=0, max=100_000, help="How many lines to begin with.")] = 50,
+    lines: Annotated[
+        int, typer.Option("-n", "--lines", min=0, max=100_000, help="How many lines of the last MiB to begin with.")
+    ] = 50,
     state: options.State = None,
 ) -> None:
     """The output of a trial's newest attempt."""

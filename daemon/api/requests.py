@@ -174,7 +174,7 @@ class Logs(Request):
     attempt: Annotated[int, Field(ge=1, description="Which attempt."), MustBe("the number of an attempt, from 1 on")]
     lines: Annotated[
         int,
-        Field(ge=0, le=100_000, description="At most so many of the last lines, without a mark."),
+        Field(ge=0, le=100_000, description="At most so many of the last lines, within the last MiB, without a mark."),
         MustBe("a whole number from 0 to 100,000"),
     ] = 50
     mark: Annotated[

@@ -26,8 +26,8 @@ def test_the_tail_reaches_into_the_older_half(log: Path, tmp_path: Path) -> None
 
 def test_a_large_log_is_read_from_its_end(log: Path, tmp_path: Path) -> None:
     """Lines may be longer than what is read at once."""
-    log.write_bytes(b"x" * 300_000 + b"\n" + b"y" * 200_000 + b"\nend")
-    assert tail(tmp_path, "s", 1, 1, 2) == ["y" * 200_000, "end"]
+    log.write_bytes(b"x" * 300_000 + b"\n0%" + b"y" * 200_000 + b"\r100%\nend")
+    assert tail(tmp_path, "s", 1, 1, 2) == ["100%", "end"]
 
 
 def test_progress_bars_show_their_newest_state(log: Path, tmp_path: Path) -> None:
@@ -95,9 +95,9 @@ def test_of_much_that_is_new_a_piece_comes_at_a_time(log: Path, tmp_path: Path) 
     with log.open("ab") as file:
         file.write(b"x" * 1_500_000 + b"\nend\n")
     lines, mark = more(tmp_path, mark)
-    assert sum(map(len, lines)) == 1024**2
+    assert (len(lines), mark.partition(":")[2]) == (1, str(len("old\n") + 1024**2))
     lines, mark = more(tmp_path, mark)
-    assert lines == ["x" * (1_500_000 - 1024**2), "end"]
+    assert lines[1:] == ["end"]
 
 
 def test_of_a_long_log_the_last_whole_lines_are_kept(tmp_path: Path) -> None:
