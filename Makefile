@@ -70,10 +70,10 @@ api: .venv
 reference: .venv
 	$(BIN)/python tools/docs_site.py
 
-# Material announces its successor at every build.
+# Material announces its successor at every build. With --quiet, warnings like those of dead links would not fail it.
 docs: reference
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
-	@echo "open site/index.html"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "open site/index.html; with its search, which needs HTTP: $(BIN)/python -m http.server -d site"
 
 tutorial: .venv
 	$(BIN)/python tools/follow_tutorial.py
