@@ -236,7 +236,7 @@ def _pattern_problem(pattern: str) -> str | None:
             groups = re.compile(pattern).groups
     except (re.error, OverflowError, RecursionError) as error:
         return f"{shown(pattern)} is no regular expression ({error}); correct it."
-    return None if groups else f"{shown(pattern)} has no group; put ( ) around the number, like val_acc: ([0-9.]+)."
+    return None if groups else f"{shown(pattern)} has no group; put ( ) around the number, like val_acc: (\\S+)."
 
 
 def _data_dir(
