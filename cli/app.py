@@ -70,6 +70,7 @@ for command in (
     daemon.daemon,
     submit.submit,
     compare.compare,
+    doctor.doctor,
     status.status,
     show.show,
     trials.trials,
@@ -85,11 +86,11 @@ for command in (
     watch.watch,
     devices.devices,
     devices.drain,
+    devices.return_device,
     limit.limit,
-    doctor.doctor,
 ):
-    app.command()(command)
-app.command("return")(devices.return_device)  # a word that no Python function can have
+    # `return` is a word that no Python function can have.
+    app.command("return" if command is devices.return_device else None)(command)
 app.add_typer(data.app, name="data")
 app.add_typer(broker.app, name="broker")
 app.add_typer(config.app, name="config")

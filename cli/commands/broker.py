@@ -177,7 +177,7 @@ def login(
         typer.Option(metavar="FILE", help="CA of the broker's certificate, where it is no public one; kept."),
     ] = None,
 ) -> None:
-    """Try a user at a broker and keep the password for `--broker`; it is asked for, or read from stdin."""
+    """Try a user at a broker and keep the password for `--broker`. It is asked for, or read from stdin."""
     import asyncio
     from dataclasses import replace
 

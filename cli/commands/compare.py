@@ -28,7 +28,7 @@ def compare(
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print nothing but the final `show` object on stdout.")] = False,
 ) -> None:
-    """Compare optimizers as the study file's [compare] says; run it again to go on after Ctrl-C or a crash."""
+    """Compare optimizers as the study file's [compare] says. Run it again to go on after Ctrl-C or a crash."""
     import asyncio
 
     from cnnbo.cli.intake import read_comparison

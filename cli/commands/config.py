@@ -22,7 +22,7 @@ KeyName = Annotated[str, typer.Argument(metavar="KEY", help="Like mqtt.port; `cn
 
 @app.command()
 def show(service: Service = False, json: options.Json = False) -> None:
-    """Every key with its value and where that comes from: built in, FILE:LINE, or a CNNBO_… variable."""
+    """Every key with its value and where that comes from. Built in, FILE:LINE, or a CNNBO_… variable."""
     from cnnbo.daemon.settings import KEYS, config_file
     from cnnbo.daemon.settings.load import gather, settings_of
 
@@ -61,7 +61,7 @@ def set_key(
     ] = None,
     service: Service = False,
 ) -> None:
-    """Set a key in the settings file, whose comments and order stay, and say how a daemon gets to know."""
+    """Set a key in the settings file. Comments and order stay; it says how a daemon gets to know."""
     from cnnbo.cli.passwords import ask_password
     from cnnbo.daemon.settings import config_file
     from cnnbo.daemon.settings.edit import edited, known_key, write_password

@@ -14,7 +14,7 @@ def daemon(
     node: options.Node = None,
     no_mqtt: options.NoMqtt = False,
 ) -> None:
-    """Serve studies in the foreground of this terminal or unit; SIGTERM stops it, SIGHUP reloads the settings."""
+    """Serve studies in the foreground of this terminal or unit. SIGTERM stops it, SIGHUP reloads the settings."""
     import asyncio
     import faulthandler
 

@@ -22,7 +22,7 @@ def fetch(
     source: Annotated[Path | None, typer.Option("--from", metavar="DIR", help="Copy from a folder instead.")] = None,
     mirror: Annotated[str | None, typer.Option(metavar="URL", help="Download from this address instead.")] = None,
 ) -> None:
-    """Download the real SVHN (about 1.6 GB; goes on where it was interrupted)."""
+    """Download the real SVHN (about 1.6 GB). Goes on where it was interrupted."""
     from rich.console import Console
 
     from cnnbo.models.svhn import fetch as svhn
@@ -63,7 +63,7 @@ def _download(folder: Path, address: str, console: "Console") -> None:
 
 @app.command()
 def verify(folder: Folder) -> None:
-    """Read every file to the end: layout, types, labels, and whether it is the official SVHN."""
+    """Read every file to the end, and check what it holds. Layout, types, labels, and whether it is the real SVHN."""
     from cnnbo.models.svhn.fetch import is_official
     from cnnbo.models.svhn.layout import FILES, part_path, read_part
 
@@ -86,7 +86,7 @@ def info(
     folder: Folder,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Count the images, and the digits of those that tuning sees; no image or label of the test set is read."""
+    """Count the images, and the digits of those that tuning sees. No image or label of the test set is read."""
     facts = _facts(folder)
     if as_json:
         typer.echo(json.dumps(facts))
@@ -126,7 +126,7 @@ def synth(
     test: Annotated[int, typer.Option(min=1, metavar="N", help="Images in test_32x32.mat.")] = 2000,
     seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same images.")] = 0,
 ) -> None:
-    """Draw house-number digits: a data set of any size without any network."""
+    """Draw house-number digits. A data set of any size without any network."""
     from cnnbo.models.svhn.layout import FILES
 
     present = [name for name in FILES.values() if (folder / name).exists()]

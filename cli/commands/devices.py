@@ -16,7 +16,7 @@ def devices(
     node: options.Box = None,
     json: options.Json = False,
 ) -> None:
-    """The devices, as the daemon sees them; without a daemon, as they are found now."""
+    """The devices, as the daemon sees them. Without a daemon, as they are found now."""
     from cnnbo.cli.output import print_json
 
     if broker is None:
@@ -44,7 +44,7 @@ def drain(
     node: options.Box = None,
     json: options.Json = False,
 ) -> None:
-    """Start no more trials on a device; what runs there goes on to its end. Lasts until `return`."""
+    """Start no more trials on a device. What runs there goes on to its end; lasts until `return`."""
     _order(options.daemon_of(state, broker, node), "drain", device, json)
 
 

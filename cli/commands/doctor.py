@@ -22,7 +22,7 @@ def doctor(
     devices: options.Devices = None,
     json: options.Json = False,
 ) -> None:
-    """Look at drivers, devices, disks, broker and services, and say what to do; changes nothing. Exit 1: a failure."""
+    """Look at drivers, devices, disks, broker and services. Says what to do, changes nothing. Exit 1: a failure."""
     from cnnbo.cli.doctor.finding import Level
     from cnnbo.cli.doctor.screen import as_object, show, summary
     from cnnbo.cli.output import print_json

@@ -37,7 +37,7 @@ def cancel(
     node: options.Box = None,
     json: options.Json = False,
 ) -> None:
-    """End a study for good; running trials are stopped, results are kept."""
+    """End a study for good. Running trials are stopped, results are kept."""
     _order(options.daemon_of(state, broker, node), "cancel", name, json, "cancelled")
 
 
@@ -58,7 +58,7 @@ def delete(
     state: options.State = None,
     json: options.Json = False,
 ) -> None:
-    """Free the name of an ended study and remove the files of its trials."""
+    """Free an ended study's name, and remove its trials' files."""
     if not yes:
         typer.confirm(f"Remove the logs and results of all trials of {name}?", abort=True)
     _order(options.daemon_of(state, None, None), "delete", name, json, "deleted")

@@ -30,7 +30,7 @@ def limit(
     node: options.Box = None,
     json: options.Json = False,
 ) -> None:
-    """Use at most so many devices at a time, from now on; running trials go on to their end. 0 starts nothing new."""
+    """Use at most so many devices at a time, from now on. Running trials go on to their end; 0 starts nothing new."""
     from cnnbo.cli.output import print_json
 
     count = None if devices == NONE else int(devices)

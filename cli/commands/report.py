@@ -26,7 +26,7 @@ def report(
     state: options.State = None,
     json: options.Json = False,
 ) -> None:
-    """A page with all figures and tables of a study or a comparison; starts no trial."""
+    """A page with all figures and tables of a study or comparison. Starts no trial."""
     from cnnbo.cli.output import print_json
 
     n_devices = _numbers(devices)

@@ -19,7 +19,7 @@ def retry(
     state: options.State = None,
     json: options.Json = False,
 ) -> None:
-    """Withdraw what ended trials came to, as if it had never been, and run them again; goes on after equal crashes."""
+    """Withdraw what ended trials came to, and run them again. A study that equal crashes paused goes on."""
     from cnnbo.cli.output import print_json
     from cnnbo.daemon.client import ask
 

@@ -27,7 +27,7 @@ def run(
     detach: Annotated[bool, typer.Option("-d", "--detach", help="Hand the study to the daemon and return.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print nothing but the final `show` object on stdout.")] = False,
 ) -> None:
-    """Tune in the foreground until the study ends; run it again to go on after Ctrl-C or a crash."""
+    """Tune in the foreground until the study ends. Run it again to go on after Ctrl-C or a crash."""
     from cnnbo.cli.intake import read_study
 
     settings = options.settings(state, node, no_mqtt)

@@ -26,7 +26,7 @@ def install(
     now: Annotated[bool, typer.Option("--now", help="Start it, too, and wait until it is ready.")] = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Make cnnbo a service that is there after each boot; run it again after an upgrade."""
+    """Make cnnbo a service that is there after each boot. Run it again after an upgrade."""
     from cnnbo.cli.installing.checks import check_place, check_rights, check_systemd
     from cnnbo.cli.installing.install import carry_out, start
     from cnnbo.cli.installing.plan import gather_facts, plan_install
@@ -61,7 +61,7 @@ def uninstall(
     dry_run: DryRun = False,
     yes: Annotated[bool, typer.Option("-y", "--yes", help="With --purge: don't ask.")] = False,
 ) -> None:
-    """Stop the service and take it away; results are kept, and a later install goes on with them."""
+    """Stop the service and take it away. Results are kept, and a later install goes on with them."""
     from cnnbo.cli.installing.checks import check_rights
     from cnnbo.cli.installing.removal import plan_removal
     from cnnbo.cli.installing.systemctl import Systemctl
@@ -89,7 +89,7 @@ def uninstall(
 
 @app.command()
 def status(user: User = False, json: options.Json = False) -> None:
-    """How the service is: exit code 0 while it is active, else 1, with what to do next."""
+    """How the service is. Exit code 0 while it is active, else 1, with what to do next."""
     from cnnbo.cli.installing.checks import check_systemd
     from cnnbo.cli.installing.status import ServiceStatus
     from cnnbo.cli.installing.systemctl import Systemctl

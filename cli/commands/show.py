@@ -25,7 +25,7 @@ def show(
     node: options.Box = None,
     json: options.Json = False,
 ) -> None:
-    """What a study or a comparison has found so far, or all about one trial."""
+    """What a study or a comparison has found, or one trial."""
     from cnnbo.cli.output import print_json
     from cnnbo.daemon.client import LocalDaemon
 

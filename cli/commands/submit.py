@@ -17,7 +17,7 @@ def submit(
     node: options.Box = None,
     json: options.Json = False,
 ) -> None:
-    """Hand a study to the running daemon and return; the same name and content goes on where it was."""
+    """Hand a study to the running daemon and return. The same name and content goes on where it was."""
     from cnnbo.cli.intake import read_study, remote_submission
     from cnnbo.daemon.client import LocalDaemon
 
