@@ -24,6 +24,7 @@ class Course:
         devices: the daemon's devices.
         say: takes one line.
         clock: seconds, monotonic.
+        flag: ` --state DIR` where the commands it prints need it.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class Course:
         devices: list[dict[str, Any]],
         say: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
+        flag: str = "",
     ) -> None:
         self._name = str(shown["comparison"])
         self._shown = shown
@@ -39,6 +41,7 @@ class Course:
         self._labels = {str(device["uuid"]): output.device_label(device) for device in devices}
         self._say = say
         self._clock = clock
+        self._flag = flag
         self._begun = self._last_line = clock()
         self._finished_before = self._finished
 
@@ -113,16 +116,17 @@ class Course:
         self._timed(f"{shown['state']}: {', '.join(tally)}")
         for study in shown["studies"]:
             if study["state"] == "failed":
-                self._line(f"         {study['name']}: no trial gave a value (cnnbo trials {study['name']} --failed)")
+                name = study["name"]
+                self._line(f"         {name}: no trial gave a value (cnnbo trials {name} --failed{self._flag})")
         if paused:
-            start = "" if has_daemon else " (start a daemon first: cnnbo daemon)"
+            start = "" if has_daemon else f" (start a daemon first: cnnbo daemon{self._flag} &)"
             for name in paused:
-                self._line(f"         {name} was paused by equal crashes (cnnbo trials {name} --failed);")
-                self._line(f"         mend the cause, then{start}: cnnbo retry {name} --crashed")
+                self._line(f"         {name} was paused by equal crashes (cnnbo trials {name} --failed{self._flag});")
+                self._line(f"         mend the cause, then{start}: cnnbo retry {name} --crashed{self._flag}")
             return 1
         for line in method_lines(shown):
             self._line(f"         {line}")
-        self._line(f"         next: cnnbo report {self._name} -o DIR")
+        self._line(f"         next: cnnbo report {self._name} -o DIR{self._flag}")
         return 0 if shown["state"] == "finished" else 1
 
     def _timed(self, text: str) -> None:

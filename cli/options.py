@@ -86,6 +86,13 @@ def state_folder(state: Path | None) -> Path:
     return folder
 
 
+def state_flag(state: Path) -> str:
+    """What a printed command needs to mean this state folder: nothing where it means it anyway, else ` --state DIR`."""
+    from shlex import quote
+
+    return "" if settings(None).state == state else f" --state {quote(str(state))}"
+
+
 def shown_study(daemon: "Daemon", name: str) -> dict[str, Any]:
     """The `show` object of a study.
 

@@ -36,6 +36,7 @@ class Report:
         data_dir: folder of the study's data; None where it has none.
         state: state folder of the daemon.
         clock: seconds, monotonic.
+        flag: ` --state DIR` where the commands it prints need it.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Report:
         data_dir: str | None,
         state: Path,
         clock: Callable[[], float] = time.monotonic,
+        flag: str = "",
     ) -> None:
         self._study = dict(shown)
         self._labels = {str(device["uuid"]): output.device_label(device) for device in devices}
@@ -55,6 +57,7 @@ class Report:
         self._data_dir = data_dir
         self._state = state
         self._clock = clock
+        self._flag = flag
         self._last_line = clock()
         self._best = shown["best_trial"]
         self._is_hinted = False
@@ -160,7 +163,7 @@ class Report:
             has_daemon: whether a daemon is there to take the next command.
         """
         if shown["state"] == "paused":
-            for line in crash_report(shown, self._state, has_daemon):
+            for line in crash_report(shown, self._state, has_daemon, self._flag):
                 print(line, file=sys.stderr)
         else:
             self._say_result()
@@ -172,12 +175,12 @@ class Report:
         tally = f"{study['finished']} trials, {study['failed']} failed, {output.spent(study)}"
         if study["best"] is None:
             self._timed(f"{study['state']}: no trial gave a value; {tally}")
-            self._line(f"         next: cnnbo trials {name} --failed")
+            self._line(f"         next: cnnbo trials {name} --failed{self._flag}")
             return
         best = f"best {output.value(study['best_value'])} (#{study['best_trial']})"
         why = {"budget": ", budget reached", "space_exhausted": ", every configuration tried"}.get(study["reason"], "")
         self._timed(f"{study['state']}: {best}, {tally}{why}")
-        self._line(f"         next: cnnbo best {name} --format flags")
+        self._line(f"         next: cnnbo best {name} --format flags{self._flag}")
 
     def _timed(self, text: str) -> None:
         self._line(f"{time.strftime('%H:%M:%S')} {text}")
@@ -187,13 +190,14 @@ class Report:
         self._say(text)
 
 
-def crash_report(shown: Mapping[str, Any], state: Path, has_daemon: bool) -> list[str]:
+def crash_report(shown: Mapping[str, Any], state: Path, has_daemon: bool, flag: str = "") -> list[str]:
     """What to say when equal crashes paused a study.
 
     Args:
         shown: its `show` object.
         state: the state folder.
         has_daemon: whether a daemon is there to take the next command.
+        flag: ` --state DIR` where the commands need it.
     """
     from cnnbo.daemon.logfiles import tail
 
@@ -206,7 +210,7 @@ def crash_report(shown: Mapping[str, Any], state: Path, has_daemon: bool) -> lis
         lines += [f"  | {line}" for line in tail(state, name, last["id"], attempt, LOG_LINES_SHOWN)]
     if shown["python"] is not None:
         lines.append(f"They ran with {shown['python']}.")
-    start = "" if has_daemon else " (start a daemon first: cnnbo daemon)"
+    start = "" if has_daemon else f" (start a daemon first: cnnbo daemon{flag} &)"
     lines.append(f"Mend the cause, then{start}:")
-    lines.append(f"cnnbo retry {name} --crashed     (whole log: cnnbo logs {name} {last['id']})")
+    lines.append(f"cnnbo retry {name} --crashed{flag}     (whole log: cnnbo logs {name} {last['id']}{flag})")
     return lines

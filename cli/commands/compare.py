@@ -1,6 +1,7 @@
 """`cnnbo compare`: methods against each other, in independent runs, on one's own devices."""
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -38,7 +39,7 @@ def compare(
     if dry_run:
         _print_plan(specs, settings, devices)
         return
-    errand = ComparisonErrand(specs)
+    errand = ComparisonErrand(specs, settings.state)
     if detach:
         _hand_over(errand, settings, json)
         return
@@ -52,10 +53,12 @@ class ComparisonErrand:
 
     Args:
         specs: the studies it begins with.
+        state: state folder of the daemon.
     """
 
-    def __init__(self, specs: "Sequence[StudySpec]") -> None:
+    def __init__(self, specs: "Sequence[StudySpec]", state: Path) -> None:
         self._specs = specs
+        self._state = state
         part = specs[0].part
         assert part is not None
         self.name = part.plan.name
@@ -74,7 +77,7 @@ class ComparisonErrand:
         """See `Errand.narrator`."""
         from cnnbo.cli.comparing import Course
 
-        return Course(shown, devices, say)
+        return Course(shown, devices, say, flag=options.state_flag(self._state))
 
 
 def _hand_over(errand: ComparisonErrand, settings: "Settings", json: bool) -> None:

@@ -114,4 +114,5 @@ class StudyErrand:
 
         if self._spec.model is None:
             say(f"trials run in {self._spec.origin.cwd}, python is {self._spec.origin.python}")
-        return Report(shown, devices, say, self._spec.data_dir, self._state)
+        flag = options.state_flag(self._state)
+        return Report(shown, devices, say, self._spec.data_dir, self._state, flag=flag)

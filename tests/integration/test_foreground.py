@@ -145,13 +145,16 @@ def test_three_equal_crashes_stop_the_run_and_show_the_log(box: Box) -> None:
     study = box.write_study(
         lambda text: text.replace("evaluations = 4", "evaluations = 40"), "raise SystemExit('no module named torch')"
     )
-    done = box.run("run", study, "--devices", "cpu:1", "--no-mqtt", code=1)
+    elsewhere = box.folder / "else where"
+    done = box.run("run", study, "--devices", "cpu:1", "--no-mqtt", "--state", elsewhere, code=1)
     assert "3 trials crashed the same way" in done.stderr
     assert "  | no module named torch" in done.stderr
     assert f"They ran with {sys.executable}." in done.stderr
     assert "cnnbo retry parabola --crashed" in done.stderr and "cnnbo resume" not in done.stderr
-    assert "cnnbo daemon" in done.stderr  # the run was its own daemon, and has ended
-    assert box.json("show", "parabola")["reason"] == "crashes"
+    # The run was its own daemon, and has ended; and each command must find the folder that it worked in.
+    assert f"cnnbo daemon --state '{elsewhere}' &" in done.stderr
+    assert f"cnnbo retry parabola --crashed --state '{elsewhere}'" in done.stderr
+    assert box.json("show", "parabola", "--state", elsewhere)["reason"] == "crashes"
 
 
 def test_a_failed_study_is_a_failure(box: Box) -> None:

@@ -127,10 +127,11 @@ def test_a_part_that_crashes_paused_is_told_with_the_remedy(whole: Members, cloc
     """Resumed instead, the crashes would count as evaluations of one method."""
     at = shown(whole)
     at["studies"][0] |= {"state": "paused", "reason": "crashes"}
-    told, lines = course(at, clock)
+    lines: list[str] = []
+    told = Course(at, DEVICES, lines.append, clock, " --state /tower")
     assert told.goodbye({**at, "state": "paused"}, has_daemon=True) == 1
     name = at["studies"][0]["name"]
-    assert lines[-1].strip() == f"mend the cause, then: cnnbo retry {name} --crashed"
+    assert lines[-1].strip() == f"mend the cause, then: cnnbo retry {name} --crashed --state /tower"
 
 
 @pytest.mark.parametrize(("reason", "is_over"), [("crashes", True), ("user", False)])
