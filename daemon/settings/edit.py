@@ -24,6 +24,7 @@ SERVICE_GROUP: Final = "cnnbo"
 
 _PRIVATE: Final = 0o600
 _FOR_GROUP: Final = 0o640
+_HEADER: Final = re.compile(r"\s*\[([a-z_]+)\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +112,10 @@ def _at(data: Mapping[str, object], path: tuple[str, ...]) -> object:
 def _changed(text: str, path: tuple[str, ...], value: object) -> str:
     """The text with a key set, or removed (None), in the table that it belongs to."""
     document = tomlkit.parse(text)
-    is_new = value is not None and _at(document, path) is None
-    if is_new and (beside := _beside_its_comment(text, path, value)) is not None:
-        return beside
+    if value is not None and _at(document, path) is None:
+        added = _beside_its_comment(text, path, value) or _below_its_fellows(text, path, value)
+        if added is not None:
+            return added
     table: Any = document
     for part in path[:-1]:
         if part not in document:
@@ -131,20 +133,38 @@ def _changed(text: str, path: tuple[str, ...], value: object) -> str:
 
 
 def _beside_its_comment(text: str, path: tuple[str, ...], value: object) -> str | None:
-    """The text with a key below the line that holds it commented out; None where there is no such line.
+    """The text with a key below the line that holds it commented out; None where there is no such line."""
+    lines = text.splitlines(keepends=True)
+    table: tuple[str, ...] = ()
+    for number, line in enumerate(lines, start=1):
+        if header := _HEADER.match(line):
+            table = (header[1],)
+        elif table == path[:-1] and re.match(rf"#\s*{path[-1]}\s*=", line):
+            return "".join([*lines[: number - 1], *_with_line_below(line, path[-1], value), *lines[number:]])
+    return None
+
+
+def _below_its_fellows(text: str, path: tuple[str, ...], value: object) -> str | None:
+    """The text with a key below the last one of its table; None where there is no line that it belongs below.
 
     tomlkit would put it at the end of its table, below comments that belong to the next one.
     """
     lines = text.splitlines(keepends=True)
-    table: tuple[str, ...] = ()
-    for number, line in enumerate(lines, start=1):
-        if header := re.match(r"\s*\[([a-z_]+)\]", line):
-            table = (header[1],)
-        elif table == path[:-1] and re.match(rf"#\s*{path[-1]}\s*=", line):
-            end = "\r\n" if line.endswith("\r\n") else "\n"
-            new = tomlkit.dumps({path[-1]: value}).strip()
-            return "".join([*lines[: number - 1], line.rstrip("\r\n"), end, new, end, *lines[number:]])
-    return None
+    headers = {number: header[1] for number, line in enumerate(lines) if (header := _HEADER.match(line))}
+    begins = [number for number, table in headers.items() if (table,) == path[:-1]] if path[:-1] else [-1]
+    if not begins:
+        return None
+    end = next((number for number in headers if number > begins[0]), len(lines))
+    while end > begins[0] + 1 and re.match(r"\s*(#|$)", lines[end - 1]):
+        end -= 1
+    if end == 0:
+        return None
+    return "".join([*lines[: end - 1], *_with_line_below(lines[end - 1], path[-1], value), *lines[end:]])
+
+
+def _with_line_below(line: str, key: str, value: object) -> tuple[str, str]:
+    end = "\r\n" if line.endswith("\r\n") else "\n"
+    return line.rstrip("\r\n") + end, tomlkit.dumps({key: value}).strip() + end
 
 
 def write(path: Path, text: str) -> None:

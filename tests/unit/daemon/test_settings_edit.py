@@ -52,6 +52,15 @@ def test_everything_else_stays_as_it_is(tmp_path: Path, wanted: dict[str, object
     assert changed(tmp_path, TEMPLATE, **wanted) == TEMPLATE.replace(old, new, 1)
 
 
+@pytest.mark.parametrize("comment", ["\n# --- the broker in the cellar ---\n", "# a\n\n  # b\n\n", ""])
+@pytest.mark.parametrize("table", ["[devices]\nmax = 2  # cards\n", "[devices]\n"])
+def test_a_new_key_is_above_what_is_written_about_the_next_table(tmp_path: Path, table: str, comment: str) -> None:
+    """Below it, the comment would seem to be about the new key."""
+    below = f"{comment}[mqtt]\nport = 1\n{comment}"
+    text = changed(tmp_path, f"grace_s = 5\n{comment}{table}{below}", devices__hours="20:00-08:00", poll_s=3)
+    assert text == f'grace_s = 5\npoll_s = 3\n{comment}{table}hours = "20:00-08:00"\n{below}'
+
+
 @pytest.mark.parametrize("text", ["", "mqtt.base = 'lab'\r\n", "mqtt = {base = 'lab'}", "[mqtt]", "# nothing\n"])
 def test_every_way_to_write_a_table_is_understood(tmp_path: Path, text: str) -> None:
     """Files are written by people."""
