@@ -1,4 +1,4 @@
-"""What a shell offers at the Tab key: studies, trials and devices of the daemon that the words before it mean.
+"""What a shell offers at the Tab key: studies, trials and devices of the daemon that was named, and keys of settings.
 
 Whoever presses Tab is typing: nothing here fails, writes to the terminal or keeps them waiting.
 """
@@ -34,6 +34,13 @@ def trials(context: typer.Context) -> Offers:
 def devices(context: typer.Context) -> Offers:
     """Devices, by the names that lists show."""
     return _offers(context, _devices)
+
+
+def keys() -> Offers:
+    """Keys of the settings, each with what is built in."""
+    from cnnbo.daemon.settings import KEYS
+
+    return [(key.name, key.default.replace("`", "")) for key in KEYS.values()]
 
 
 def _studies(daemon: "LocalDaemon") -> Offers:

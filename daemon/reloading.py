@@ -61,12 +61,14 @@ async def _reload(daemon: Daemon, parts: Parts, reread: Callable[[], Settings]) 
     parts.reader.take_settings(settings)
     parts.proposer.take_deadline(settings.proposer.deadline_s)
     parts.shell.take_limits(settings.devices, settings.slow_patience_s, settings.grace_s)
-    await parts.speaker.change(settings, broker)
+    is_another = await parts.speaker.change(settings, broker)
+    has_new_password = is_another and settings.mqtt == daemon.settings.mqtt
     daemon.settings = settings
-    _tell(reload)
+    _tell(reload, has_new_password)
 
 
-def _tell(reload: Reload) -> None:
-    log.info("settings reloaded: %s.", f"new are {', '.join(reload.taken)}" if reload.taken else "nothing to take in")
+def _tell(reload: Reload, has_new_password: bool) -> None:
+    new = [*reload.taken, *(["the password in mqtt.password_file"] if has_new_password else [])]
+    log.info("settings reloaded: %s.", f"new are {', '.join(new)}" if new else "nothing to take in")
     for name in reload.waiting:
         log.warning("%s has a new value, which needs a restart; the old one still holds.", name)

@@ -94,14 +94,19 @@ class Speaker:
         if broker is not None and settings.mqtt.requests:
             self.tasks.append(self._group.create_task(self._take_orders(settings, broker), name="requests"))
 
-    async def change(self, settings: Settings, broker: "BrokerAddress | None") -> None:
-        """Say goodbye and begin anew, if anything about MQTT is new, a password in its file included."""
+    async def change(self, settings: Settings, broker: "BrokerAddress | None") -> bool:
+        """Say goodbye and begin anew, if anything about MQTT is new, a password in its file included.
+
+        Returns:
+            whether anything is.
+        """
         if settings.mqtt == self._daemon.settings.mqtt and broker == self._broker:
-            return
+            return False
         await end_tasks(self.tasks)
         self.tasks.clear()
         self._daemon.mqtt_url = self._daemon.mqtt_reason = None
         await self.begin(settings, broker)
+        return True
 
     async def _tell_news(self, settings: Settings, broker: "BrokerAddress | None") -> None:
         """Publish the news, through the broker of the settings or one of our own."""

@@ -2,12 +2,13 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cnnbo.cli import options
+from cnnbo.cli import completion, options
 
 if TYPE_CHECKING:
     from cnnbo.daemon.settings import Key
@@ -17,7 +18,12 @@ app = typer.Typer(help="Show the settings, or change them in their file.", no_ar
 Service = Annotated[
     bool, typer.Option("--service", help="The settings of the service, /etc/cnnbo/cnnbo.toml; root's default.")
 ]
-KeyName = Annotated[str, typer.Argument(metavar="KEY", help="Like mqtt.port; `cnnbo config show` lists them.")]
+KeyName = Annotated[
+    str,
+    typer.Argument(
+        metavar="KEY", help="Like mqtt.port; `cnnbo config show` lists them.", autocompletion=completion.keys
+    ),
+]
 
 
 @app.command()
@@ -64,9 +70,11 @@ def set_key(
     """Set a key in the settings file. Comments and order stay; it says how a daemon gets to know."""
     from cnnbo.cli.passwords import ask_password
     from cnnbo.daemon.settings import config_file
-    from cnnbo.daemon.settings.edit import edited, known_key, write_password
+    from cnnbo.daemon.settings.edit import edited, known_key, password_file, write_password
 
     wanted = {key: known_key(key).parse(value)}
+    if key == "mqtt.url":
+        _refuse_password(value)
     if user is None:
         _write(wanted, _environ(service))
         return
@@ -74,22 +82,54 @@ def set_key(
         raise typer.BadParameter("it goes with mqtt.url: who to log in as at that broker.", param_hint="--user")
     environ = _environ(service)
     path = config_file(environ)
-    wanted |= {"mqtt.user": user, "mqtt.password_file": str(path.absolute().with_name("mqtt.password"))}
+    wanted |= {"mqtt.user": user, "mqtt.password_file": str(password_file(path))}
     edited(path, wanted, environ)  # what is wrong is told before a password is asked for
-    kept = write_password(path, ask_password(user, _plain(value)))
-    _write(wanted, environ)
-    typer.echo(f"The password is in {kept}, for its owner alone.")
+    was_there = password_file(path).exists()
+    is_new = write_password(path, ask_password(user, _plain(value)))
+    _write(wanted, environ, password=("replaced" if was_there else "new") if is_new else None)
+    typer.echo(f"The password is in {password_file(path)}, for its owner alone.")
 
 
 @app.command()
 def unset(
-    keys: Annotated[list[str], typer.Argument(metavar="KEY…", help="Like mqtt.url mqtt.user mqtt.password_file.")],
+    keys: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="KEY…", help="Like mqtt.url mqtt.user mqtt.password_file.", autocompletion=completion.keys
+        ),
+    ],
     service: Service = False,
 ) -> None:
     """Take keys out of the settings file: what is built in holds again."""
-    from cnnbo.daemon.settings.edit import known_key
+    from cnnbo.daemon.settings import config_file
+    from cnnbo.daemon.settings.edit import known_key, password_file
 
-    _write({known_key(key).name: None for key in keys}, _environ(service))
+    environ = _environ(service)
+    before = _write({known_key(key).name: None for key in keys}, environ)
+    kept = password_file(config_file(environ))
+    if before.get("mqtt.password_file") == str(kept) and kept.exists():
+        typer.echo(f"The password is still in {kept}; where nobody needs it any more: rm {kept}")
+
+
+def _refuse_password(url: str) -> None:
+    """See that no password is typed in a URL.
+
+    Raises:
+        ConfigurationError: one is; the sentence doesn't show it.
+    """
+    from cnnbo.daemon.broker_url import split_broker_url
+    from cnnbo.scheduler.errors import ConfigurationError
+
+    try:
+        parts = split_broker_url(url)
+    except ValueError:  # told with the other mistakes
+        return
+    if parts.password is not None:
+        address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        raise ConfigurationError(
+            "mqtt.url: a password in it stands in the shell's history and in the settings; have it asked for: "
+            f"cnnbo config set mqtt.url {address} --user {parts.username or 'NAME'}"
+        )
 
 
 def _environ(service: bool) -> Mapping[str, str]:
@@ -104,33 +144,80 @@ def _environ(service: bool) -> Mapping[str, str]:
     return os.environ
 
 
-def _write(wanted: Mapping[str, Any], environ: Mapping[str, str]) -> None:
-    """Change the file, and say what was, what is, and what it takes to take effect."""
+def _write(wanted: Mapping[str, Any], environ: Mapping[str, str], password: str | None = None) -> Mapping[str, object]:
+    """Change the file, and say what was, what is, and what it takes to take effect.
+
+    Args:
+        wanted: see `edited`.
+        environ: see `edited`.
+        password: what became of the one that mqtt.password_file holds; None = it stayed.
+
+    Returns:
+        by key, what stood there before.
+    """
+    from cnnbo.cli.taking_in import how_to_take_in
     from cnnbo.daemon.settings import KEYS, config_file
     from cnnbo.daemon.settings.edit import edited, write
 
     change = edited(config_file(environ), wanted, environ)
     changed = [name for name in wanted if change.before[name] != wanted[name]]
-    if not changed:
+    if not changed and password is None:
         typer.echo(f"{change.path} says so already; nothing was changed.")
-        return
-    write(change.path, change.text)
+        return change.before
+    state = _state(environ)
+    if changed:
+        write(change.path, change.text)
     for name in changed:
         before, after = (_shown(KEYS[name], _plain(value)) for value in (change.before[name], wanted[name]))
         typer.echo(f"{name}: {before} -> {after}")
-    typer.echo(f"Written to {change.path}. {_how_to_take_it_in([KEYS[name] for name in changed], environ)}")
+    if password is not None:
+        typer.echo(f"password: {password}")
+    written = f"Written to {change.path}. " if changed else ""
+    reloads = all(KEYS[name].reloads for name in changed)
+    typer.echo(f"{written}{how_to_take_in(state, environ, reloads=reloads)}")
+    _warn(changed, environ, state)
+    return change.before
+
+
+def _state(environ: Mapping[str, str]) -> Path:
+    """The state folder as file and environment have it, whatever else is wrong in them."""
+    from cnnbo.daemon.folders import state_folder
+    from cnnbo.daemon.settings.load import gather
+
+    values = gather(environ).values
+    return state_folder(values.get("state"), environ, node=values.get("node"))
+
+
+def _warn(changed: Collection[str], environ: Mapping[str, str], old_state: Path) -> None:
+    """Say what follows from a change that nobody may have meant."""
+    from cnnbo.daemon.settings import KEYS
+    from cnnbo.daemon.settings.load import gather
+
+    if "node" in changed and (state := _state(environ)) != old_state:
+        print(
+            f"The state folder is named after the node: {state} from now on. Studies stay in {old_state}; to keep "
+            f"them: cnnbo config set state {old_state}",
+            file=sys.stderr,
+        )
+    if {"mqtt.url", "mqtt.user"} & set(changed):
+        _warn_of_clear_text(gather(environ).values)
     for name in changed:
         if environ.get(KEYS[name].variable):
             print(f"{KEYS[name].variable} is set here, and wins over the file.", file=sys.stderr)
 
 
-def _how_to_take_it_in(keys: "list[Key]", environ: Mapping[str, str]) -> str:
-    is_service = environ is not os.environ
-    unit = "cnnbo" if is_service else "--user cnnbo"
-    if all(key.reloads for key in keys):
-        other = "" if is_service else " (or by kill -HUP)"
-        return f"A running daemon takes it in at: systemctl reload {unit}{other}"
-    return f"A running daemon needs a restart for it: systemctl restart {unit}"
+def _warn_of_clear_text(values: Mapping[str, Any]) -> None:
+    from urllib.parse import urlsplit
+
+    from cnnbo.daemon.credentials import is_this_machine
+
+    url = urlsplit(values.get("mqtt.url") or "")
+    if url.scheme == "mqtt" and (values.get("mqtt.user") or url.username) and not is_this_machine(url.hostname or ""):
+        print(
+            f"mqtt://{url.hostname}: user and password go there in clear, and whoever is on the way can read them; "
+            "`cnnbo broker configure` sets up a broker for mqtts://.",
+            file=sys.stderr,
+        )
 
 
 def _plain(value: object) -> Any:

@@ -216,25 +216,32 @@ def _service_user() -> tuple[int, int] | None:
     return entry.pw_uid, entry.pw_gid
 
 
-def write_password(settings: Path, password: str) -> Path:
+def password_file(settings: Path) -> Path:
+    """Where `write_password` keeps a broker's password, whether the file exists or not."""
+    return settings.absolute().with_name("mqtt.password")
+
+
+def write_password(settings: Path, password: str) -> bool:
     """Keep a broker's password in a file of its own beside the settings, for whoever runs the daemon alone.
 
     Returns:
-        the file.
+        whether it is another one than before.
 
     Raises:
         ConfigurationError: it can't be written.
     """
-    path = settings.absolute().with_name("mqtt.password")
+    path = password_file(settings)
+    text = password.encode() + b"\n"
     try:
+        before = path.read_bytes() if path.exists() else None
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o755 if settings == SERVICE_CONFIG else 0o700)
         owner = _service_user() if settings == SERVICE_CONFIG else None
         with replacing(path) as file:
-            file.write(password.encode() + b"\n")
+            file.write(text)
             if owner is not None:
                 _own(file.fileno(), *owner, _PRIVATE)
     except OSError as error:
         raise ConfigurationError(
             f"{path} can't be written ({error.strerror}); check its owner{_as_root(settings)}."
         ) from error
-    return path
+    return text != before

@@ -92,6 +92,21 @@ def test_a_bug_in_a_reload_costs_no_trial(box: Box) -> None:
     assert child.wait() == 0
 
 
+def test_another_password_is_named_and_so_is_what_to_type(box: Box, settings: Path) -> None:
+    """Whoever rotates it sees that it arrived."""
+    password = box.folder / "password"
+    settings.write_text(f'[mqtt]\nurl = "mqtt://127.0.0.1:9"\nuser = "me"\npassword_file = "{password}"\n')
+    password.write_text("s3cret\n")
+    password.chmod(0o600)
+    child = start(box, settings)
+    password.write_text("an0ther\n")
+    assert "new are the password in mqtt.password_file." in reload(box, child, "settings reloaded")
+    done = box.run("config", "set", "grace_s", "7", CNNBO_CONFIG=str(settings))
+    assert f"The running daemon takes it in at: kill -HUP {child.pid}\n" in done.stdout
+    done = box.run("config", "set", "node", "attic", CNNBO_CONFIG=str(settings))
+    assert f"The running daemon needs a restart for it: kill {child.pid}, then" in done.stdout
+
+
 def test_systemd_is_told_when_a_reload_begins_and_ends(box: Box, settings: Path, tmp_path: Path) -> None:
     """`systemctl reload` returns when the new settings hold."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:

@@ -53,6 +53,12 @@ def test_devices_are_offered_by_the_names_of_lists(state: Path) -> None:
     assert offered("cnnbo drain ", CNNBO_STATE=str(state)) == ["cpu-0", "cpu-1"]
 
 
+def test_keys_of_the_settings_are_offered() -> None:
+    """Nobody knows twenty of them by heart."""
+    assert offered("cnnbo config set mqtt.p") == ["mqtt.password_file", "mqtt.port"]
+    assert offered("cnnbo config unset node mqtt.po") == ["mqtt.port"]
+
+
 def test_nothing_is_offered_silently_where_nothing_can_be_known(state: Path, tmp_path: Path) -> None:
     """An error in the middle of a line that somebody types would tear the screen apart."""
     (tmp_path / "journal.sqlite").write_text("no journal")

@@ -62,8 +62,8 @@ def test_set_says_what_was_what_is_and_what_it_takes(file: Path) -> None:
     """Nobody has to guess whether the daemon knows."""
     done = config("set", "poll_s", "1.5").stdout
     assert done.splitlines()[0] == "poll_s: 5 -> 1.5"
-    assert f"Written to {file}. A running daemon takes it in at: systemctl reload" in done
-    assert "needs a restart" in config("set", "node", "attic").stdout
+    assert f"Written to {file}. No daemon runs by these settings; the next one does.\n" in done
+    config("set", "node", "attic")
     assert "-> false" in config("set", "mqtt.enabled", "no").stdout
     assert file.read_text().startswith('poll_s = 1.5\nnode = "attic"\n')
     assert "nothing was changed" in config("set", "node", "attic").stdout
@@ -82,8 +82,52 @@ def test_a_broker_with_a_user_is_set_up_at_once(file: Path) -> None:
     assert f'url = "mqtt://tower.lan"\nuser = "cnnbo"\npassword_file = "{kept}"\n' in file.read_text()
     assert "ecret" not in done.output
     assert "mqtt.url: mqtt://me:…@ha.local -> mqtt://tower.lan" in done.output
-    config("unset", "mqtt.url", "mqtt.user", "mqtt.password_file")
+    assert "password: new\n" in done.output
+    done = config("unset", "mqtt.url", "mqtt.user", "mqtt.password_file")
     assert file.read_text() == "poll_s = 5\n[mqtt]\n"
+    assert f"The password is still in {kept}; where nobody needs it any more: rm {kept}\n" in done.stdout
+
+
+def test_another_password_alone_is_a_change(file: Path) -> None:
+    """It was rotated, and a daemon has to read it."""
+    login = ("set", "mqtt.url", "mqtt://127.0.0.1", "--user", "cnnbo")
+    config(*login, typed="0therS3cret\n")
+    before = file.read_text()
+    done = config(*login, typed="f0urth\n").stdout
+    assert done.splitlines()[:2] == ["password: replaced", "No daemon runs by these settings; the next one does."]
+    assert file.read_text() == before
+    assert "nothing was changed" in config(*login, typed="f0urth\n").stdout
+
+
+def test_no_password_is_taken_in_a_url(file: Path) -> None:
+    """It would stand in the shell's history."""
+    before = file.read_text()
+    with pytest.raises(ConfigurationError) as refused:
+        config("set", "mqtt.url", "mqtt://bob:an0ther@tower.lan:1884")
+    assert "cnnbo config set mqtt.url mqtt://tower.lan:1884 --user bob" in str(refused.value)
+    assert "an0ther" not in str(refused.value)
+    assert file.read_text() == before
+
+
+def test_a_login_in_clear_is_warned_of(file: Path) -> None:
+    """Everybody on the way to another machine reads it."""
+    for url, is_clear in (("mqtt://tower.lan", True), ("mqtt://127.0.0.1", False), ("mqtts://tower.lan", False)):
+        done = config("set", "mqtt.url", url, "--user", "cnnbo", typed="0therS3cret\n")
+        assert ("in clear" in done.stderr) == is_clear, url
+    config("unset", "mqtt.url", "mqtt.user", "mqtt.password_file")
+    assert "in clear" not in config("set", "mqtt.url", "mqtt://tower.lan").stderr
+
+
+def test_another_node_says_where_the_studies_stay(file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The next daemon would seem to have forgotten them."""
+    assert "Studies stay" not in config("set", "node", "cellar").output  # CNNBO_STATE is set
+    monkeypatch.delenv("CNNBO_STATE")
+    monkeypatch.setattr("cnnbo.daemon.folders._knock", lambda path: FileNotFoundError())  # no service on this box
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    old = tmp_path / "cnnbo" / "cellar"
+    assert f"Studies stay in {old}; to keep them: cnnbo config set state {old}" in config("set", "node", "attic").stderr
+    config("set", "state", str(old))
+    assert "Studies stay" not in config("set", "node", "roof").output
 
 
 def test_without_a_password_nothing_is_changed(file: Path) -> None:
@@ -119,5 +163,4 @@ def test_root_means_the_service_where_there_is_one(monkeypatch: pytest.MonkeyPat
     done = config("set", "poll_s", "3")
     assert f"root's default is the service: {path}" in done.output
     assert done.output.count("root's default") == 1
-    assert "A running daemon takes it in at: systemctl reload cnnbo\n" in done.output
     assert path.read_text() == "poll_s = 3\n"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cnnbo.daemon.settings.edit import edited, known_key, write, write_password
+from cnnbo.daemon.settings.edit import edited, known_key, password_file, write, write_password
 from cnnbo.scheduler.errors import ConfigurationError
 
 TEMPLATE = """\
@@ -165,7 +165,8 @@ def test_new_files_are_their_owners_alone(tmp_path: Path) -> None:
     """A password may come into them."""
     path = tmp_path / "new" / "cnnbo.toml"
     write(path, "")
-    kept = write_password(path, "s3cret")
+    kept = password_file(path)
+    assert write_password(path, "s3cret") and not write_password(path, "s3cret")
     assert kept == path.with_name("mqtt.password") and kept.read_text() == "s3cret\n"
     assert [stat.S_IMODE(each.stat().st_mode) for each in (path, kept, path.parent)] == [0o600, 0o600, 0o700]
 
@@ -178,6 +179,7 @@ def test_the_services_files_can_be_read_by_its_user(tmp_path: Path, monkeypatch:
     monkeypatch.setattr("cnnbo.daemon.settings.edit.SERVICE_GROUP", "daemon")  # every Linux has a user of that name
     user = pwd.getpwnam("daemon")
     write(path, "")
-    settings, password = path.stat(), write_password(path, "s3cret").stat()
+    write_password(path, "s3cret")
+    settings, password = path.stat(), password_file(path).stat()
     assert (settings.st_uid, settings.st_gid, stat.S_IMODE(settings.st_mode)) == (0, user.pw_gid, 0o640)
     assert (password.st_uid, stat.S_IMODE(password.st_mode)) == (user.pw_uid, 0o600)
