@@ -8,6 +8,7 @@ The command line keeps a broker's user, password and CA in `$XDG_CONFIG_HOME/cnn
     ca = "/home/me/ca.crt"
 """
 
+import contextlib
 import ipaddress
 import logging
 from collections.abc import Mapping, Sequence
@@ -18,10 +19,10 @@ from typing import Final
 import tomlkit
 
 from cnnbo.daemon.document import Faults, did_you_mean, read_document, shown
-from cnnbo.daemon.folders import user_folder
+from cnnbo.daemon.folders import SERVICE_STATE, user_folder
 from cnnbo.daemon.mqtt import BrokerAddress
 from cnnbo.daemon.secretfiles import read_password, refuse_exposed
-from cnnbo.daemon.settings import MqttSettings
+from cnnbo.daemon.settings import MqttSettings, load_settings
 from cnnbo.daemon.tls import check_authority
 from cnnbo.models.files import replacing
 from cnnbo.scheduler.errors import ConfigurationError
@@ -83,6 +84,31 @@ def broker_address(url: str, environ: Mapping[str, str]) -> BrokerAddress:
     if ca is not None:
         check_authority(ca)
     return replace(address, user=user, password=password, ca=ca)
+
+
+def broker_of_box(url: str, environ: Mapping[str, str], state: Path) -> BrokerAddress:
+    """The broker that a daemon of this box publishes to.
+
+    What is stored about it counts, see `broker_address`; where no login is, that of the daemon's settings does, if
+    whoever asks may read it.
+
+    Args:
+        url: where it is, as the daemon says.
+        environ: the environment.
+        state: folder of the daemon.
+
+    Raises:
+        ConfigurationError: see `broker_address`.
+    """
+    address = broker_address(url, environ)
+    if address.password is not None:
+        return address
+    with contextlib.suppress(ConfigurationError):
+        theirs = {"STATE_DIRECTORY": str(SERVICE_STATE)} if state == SERVICE_STATE else environ
+        known = daemon_address(load_settings(theirs).mqtt)
+        if known is not None and str(known) == str(address) and address.user in (None, known.user):
+            return known
+    return address
 
 
 def broker_addresses(urls: Sequence[str], environ: Mapping[str, str]) -> list[BrokerAddress]:

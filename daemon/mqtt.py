@@ -9,6 +9,7 @@ import contextlib
 import logging
 import random
 import re
+import shlex
 import socket
 import ssl
 import time
@@ -16,7 +17,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import aiomqtt
 
@@ -187,17 +188,33 @@ def leaf_of(error: BaseException) -> BaseException:
     return error
 
 
-def reason_of(error: BaseException, address: BrokerAddress) -> str:
-    """Why there is no connection, as the rest of a sentence: "mqtt://host:1883: Connection refused"."""
+def reason_of(error: BaseException, address: BrokerAddress, *, is_of_daemon: bool = False) -> str:
+    """Why there is no connection, as the rest of a sentence: "mqtt://host:1883: Connection refused".
+
+    Args:
+        error: what the attempt, or the connection, ended by.
+        address: where it went, and as whom.
+        is_of_daemon: whether a daemon's settings say who we are, or the command line does.
+    """
     error = leaf_of(error)
     cause = error.__context__  # of TLS aiomqtt keeps OpenSSL's text only, and hides the error
     if isinstance(cause, ssl.SSLError):
         reason = tls.reason_of_refusal(cause)
         return f"{address}: {reason}{_TLS_REMEDIES.get(reason, '').format(address=address)}"
     if isinstance(error, aiomqtt.MqttCodeError) and str(error.rc) in _NOT_LET_IN:
-        return f"{address}: {error.rc}: {_LOGIN_REMEDY.format(address=address)}"
+        return f"{address}: {error.rc}: {_login_remedy(address, is_of_daemon)}"
     text = re.sub(r"^\[Errno -?\d+\] ", "", str(error))
     return f"{address}: {_PLAIN_WORDS.get(text, text)}"
+
+
+def _login_remedy(address: BrokerAddress, is_of_daemon: bool) -> str:
+    user = address.user or "NAME"
+    if is_of_daemon:
+        remedy = f"`cnnbo config set mqtt.url {address} --user {shlex.quote(user)}` asks for the password again"
+    else:
+        url = str(address).replace("//", f"//{quote(user, safe='')}@", 1)
+        remedy = f"type `cnnbo broker login {url}`"
+    return f"user and password are missing or wrong; {remedy}"
 
 
 _PLAIN_WORDS = {
@@ -208,10 +225,6 @@ _PLAIN_WORDS = {
 }
 
 _NOT_LET_IN: Final = ("Not authorized", "Bad user name or password")
-_LOGIN_REMEDY: Final = (
-    "user and password are missing or wrong; type `cnnbo broker login {address}`, or set mqtt.user and "
-    "mqtt.password_file of a daemon"
-)
 _TLS_REMEDIES: Final = {
     tls.UNTRUSTED: "; name its CA: `cnnbo broker login {address} --ca FILE`, or mqtt.ca of a daemon",
     tls.OTHER_HOST: "; ask for it by a name that is in it, or add this one on its box: "

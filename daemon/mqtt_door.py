@@ -205,7 +205,8 @@ class MqttDoor:
         if self._is_open is not False:
             self._is_open = False
             _log.warning(
-                "no requests are taken over MQTT until there is a connection: %s", reason_of(error, self._address)
+                "no requests are taken over MQTT until there is a connection: %s",
+                reason_of(error, self._address, is_of_daemon=True),
             )
 
     async def _session(self) -> None:

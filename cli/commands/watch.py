@@ -46,13 +46,13 @@ def watch(
     import asyncio
 
     from cnnbo.cli.monitor.sources import Source  # MQTT: too slow to load for `cnnbo --help`
-    from cnnbo.daemon.credentials import broker_address, broker_addresses
+    from cnnbo.daemon.credentials import broker_addresses, broker_of_box
 
     home = options.state_folder(state)
     if broker:
         brokers = [Source(address) for address in broker_addresses(broker, os.environ)]
     else:
-        brokers = [Source(broker_address(broker_url(state), os.environ), home)]
+        brokers = [Source(broker_of_box(broker_url(state), os.environ, home), home)]
     raise typer.Exit(asyncio.run(_watch(brokers, home, node, base, once=once, as_json=as_json)))
 
 

@@ -115,7 +115,7 @@ async def _refusal(address: BrokerAddress) -> str | None:
         async with asyncio.timeout(2 * _ANSWER_S), connected(address.client(_identifier(), reply_s=_ANSWER_S)):
             return None
     except Failure as error:
-        return reason_of(error, address)
+        return reason_of(error, address, is_of_daemon=True)
 
 
 def _identifier() -> str:

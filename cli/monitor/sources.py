@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cnnbo.daemon import client
-from cnnbo.daemon.credentials import broker_address
+from cnnbo.daemon.credentials import broker_of_box
 from cnnbo.daemon.mqtt import BrokerAddress, reason_of
 from cnnbo.scheduler.errors import CnnboError
 
@@ -37,7 +37,7 @@ class Source:
         if self.home is not None:
             url = await self._told(self.home)
             if url is not None:
-                self.address = broker_address(url, os.environ)
+                self.address = broker_of_box(url, os.environ, self.home)
         return self.address
 
     async def _told(self, home: Path) -> str | None:

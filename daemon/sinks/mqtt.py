@@ -248,7 +248,7 @@ class MqttSink:
     def _lost(self, group: BaseExceptionGroup) -> None:
         _, bug = group.split(Failure)
         if bug is None:
-            self._tell(False, reason_of(group, self._address))
+            self._tell(False, reason_of(group, self._address, is_of_daemon=True))
             return
         # News is not worth a daemon with its trials: we begin anew with what is kept, as after an outage.
         error = leaf_of(bug)

@@ -180,7 +180,7 @@ async def test_strangers_are_told_how_to_log_in(broker: SecuredBroker, user: str
     reason = await refusal(broker.address(user, password))
     assert reason == (
         f"mqtts://localhost:{broker.port}: Not authorized: user and password are missing or wrong; type "
-        f"`cnnbo broker login mqtts://localhost:{broker.port}`, or set mqtt.user and mqtt.password_file of a daemon"
+        f"`cnnbo broker login mqtts://{user or 'NAME'}@localhost:{broker.port}`"
     )
 
 
@@ -277,6 +277,9 @@ def test_a_study_runs_and_is_watched_over_tls_as_the_printed_steps_say(broker: S
     box.run("run", box.write_study(), CNNBO_BROKER_PASSWORD="not for trials")
     assert b"not for trials" not in b"".join(path.read_bytes() for path in box.state.glob("journal.sqlite*"))
 
+    own = box.run("watch", "-1")  # as the daemon, whose settings and password may be read
+    assert "STUDY parabola" in own.stdout
+
     viewer = f"mqtts://viewer@localhost:{broker.port}"
     login = subprocess.run(
         [CNNBO, "broker", "login", viewer, "--ca", broker.folder / "ca.crt"],
@@ -294,7 +297,8 @@ def test_a_study_runs_and_is_watched_over_tls_as_the_printed_steps_say(broker: S
     assert daemon.stdout is not None
     said += daemon.stdout.readlines()
     keys = [(broker.folder / f"{name}.key").read_text() for name in ("ca", "server")]
-    logged = (broker.printed, "".join(said), broker.log.read_text(), login.stdout + login.stderr, shown.stdout, seen)
+    printed = [text for done in (login, own, shown) for text in (done.stdout, done.stderr)]
+    logged = (broker.printed, "".join(said), broker.log.read_text(), *printed, seen)
     for secret in (*keys, *(broker.password(user) for user in ("tower", "other", "viewer", "operator"))):
         assert not any(secret in text for text in logged)
 

@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from cnnbo.daemon.certificates import make_authority
-from cnnbo.daemon.credentials import broker_address, broker_addresses, credentials_file, daemon_address, store
+from cnnbo.daemon.credentials import (
+    broker_address,
+    broker_addresses,
+    broker_of_box,
+    credentials_file,
+    daemon_address,
+    store,
+)
 from cnnbo.daemon.mqtt import BrokerAddress
 from cnnbo.daemon.settings import MqttSettings
 from cnnbo.scheduler.errors import ConfigurationError
@@ -42,6 +49,22 @@ def test_what_is_stored_completes_a_url(environ: dict[str, str], authority: Path
     assert broker_address(URL, environ) == address
     assert path == Path(environ["XDG_CONFIG_HOME"]) / "cnnbo" / "brokers.toml"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_on_its_own_box_the_login_of_the_daemon_will_do(environ: dict[str, str], tmp_path: Path) -> None:
+    """Whoever has set it up is asked for nothing again; it goes to the broker of the settings alone."""
+    settings, password, state = tmp_path / "cnnbo.toml", tmp_path / "password", tmp_path / "state"
+    settings.write_text(f'[mqtt]\nurl = "mqtt://127.0.0.1"\nuser = "tower"\npassword_file = "{password}"\n')
+    password.write_text("s3cret")
+    password.chmod(0o600)
+    environ["CNNBO_CONFIG"] = str(settings)
+    tower = BrokerAddress("127.0.0.1", 1883, False, "tower", "s3cret")
+    assert broker_of_box("mqtt://127.0.0.1:1883", environ, state) == tower
+    assert broker_of_box("mqtt://127.0.0.1:1884", environ, state) == BrokerAddress("127.0.0.1", 1884)
+    password.chmod(0o644)
+    assert broker_of_box("mqtt://127.0.0.1:1883", environ, state) == BrokerAddress("127.0.0.1", 1883)
+    store(BrokerAddress("127.0.0.1", 1883, False, "viewer", "secret"), environ)
+    assert broker_of_box("mqtt://127.0.0.1:1883", environ, state).user == "viewer"
 
 
 def test_brokers_are_told_apart_by_host_and_port(environ: dict[str, str]) -> None:

@@ -66,7 +66,9 @@ async def test_a_broker_with_users(scope: Scope, mosquitto: Mosquitto, tmp_path:
     assert found.level is Level.OK and "as tower" in found.text
     secret.write_text("wr0ng\n")
     [found] = await look(scope, **settings)
-    assert found.level is Level.FAIL and "Not authorized" in found.text and "mqtt.password_file" in str(found.fix)
+    assert (
+        found.level is Level.FAIL and "Not authorized" in found.text and "cnnbo config set mqtt.url" in str(found.fix)
+    )
     assert "wr0ng" not in str(found)
     secret.chmod(0o644)
     [found] = await look(scope, **settings)
