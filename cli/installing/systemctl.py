@@ -57,10 +57,15 @@ class Systemctl:
         return told | dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
 
     def log_lines(self, count: int) -> list[str]:
-        """The last lines of the unit's log; empty where they can't be read."""
+        """The last lines of the daemon's last life, else what systemd says of it; empty where they can't be read."""
         unit = f"--user-unit={UNIT}" if self.is_user else f"--unit={UNIT}"
-        done = self._done(("journalctl", "--no-pager", "--quiet", "--output=cat", f"--lines={count}", unit))
-        return done.stdout.splitlines() if done.returncode == 0 else []
+        # systemd's own lines say that it failed, after the one that says why.
+        own = f"_SYSTEMD_INVOCATION_ID={self.show('InvocationID')['InvocationID']}"
+        for whose in (own, unit):
+            done = self._done(("journalctl", "--no-pager", "--quiet", "--output=cat", f"--lines={count}", whose))
+            if done.returncode == 0 and done.stdout:
+                return done.stdout.splitlines()
+        return []
 
     def run(self, command: Sequence[str]) -> None:
         """Run a command to its end.
