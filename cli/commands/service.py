@@ -28,8 +28,9 @@ def install(
 ) -> None:
     """Make cnnbo a service that is there after each boot. Run it again after an upgrade."""
     from cnnbo.cli.installing.checks import check_place, check_rights, check_systemd
-    from cnnbo.cli.installing.install import carry_out, start
+    from cnnbo.cli.installing.install import carry_out
     from cnnbo.cli.installing.plan import gather_facts, plan_install
+    from cnnbo.cli.installing.start import start
     from cnnbo.cli.installing.systemctl import Systemctl
 
     systemctl = Systemctl.of(user)

@@ -1,13 +1,11 @@
-"""Carrying out what was planned, and starting the service."""
+"""Carrying out what was planned."""
 
 import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from cnnbo import __version__
 from cnnbo.cli.installing.plan import InstallPlan
-from cnnbo.cli.installing.running import Running
 from cnnbo.cli.installing.systemctl import Systemctl
 from cnnbo.scheduler.errors import ConfigurationError, RequestError
 
@@ -68,40 +66,3 @@ def _run(command: tuple[str, ...], systemctl: Systemctl, say: Say) -> None:
         )
         return
     say(f"ran      {shlex.join(command)}")
-
-
-def start(plan: InstallPlan, systemctl: Systemctl, say: Say) -> None:
-    """Start the service, or restart it where it runs by something older; wait until it is ready.
-
-    Raises:
-        RequestError: it doesn't get ready; with the reason and its last lines.
-    """
-    before = Running.look(plan.place, systemctl)
-    if before.is_active:
-        why = _why_restart(plan, before)
-        if why is None:
-            say(f"runs     {before.status or 'ready'}")
-            return
-        say(f"restart  {why}; trials that run get time for a checkpoint and go on afterwards")
-    try:
-        systemctl.run(systemctl.command("restart" if before.is_active else "start", plan.place.unit.name))
-    except RequestError as error:
-        raise RequestError(_complaint(systemctl)) from error
-    say(f"ready    {Running.look(plan.place, systemctl).status}")
-
-
-def _why_restart(plan: InstallPlan, before: Running) -> str | None:
-    if any(file.path in (plan.place.unit, plan.place.config) for file in plan.changed):
-        return "unit or configuration changed"
-    if before.version not in (None, __version__):
-        return f"cnnbo {before.version} runs, {__version__} is installed"
-    return None
-
-
-def _complaint(systemctl: Systemctl) -> str:
-    told = systemctl.show("Result", "ExecMainStatus")
-    lines = "".join(f"\n  | {line}" for line in systemctl.log_lines(8))
-    return (
-        f"the service is installed, but doesn't get ready ({told['Result']}, exit status {told['ExecMainStatus']}). "
-        f"Its last lines:{lines}\nThen: {' '.join(systemctl.command('start', 'cnnbo'))}"
-    )

@@ -135,6 +135,23 @@ def test_wrong_settings_are_told_and_not_tried_again(service: Machine) -> None:
     assert 'cnnbo.toml:1  "poll_z"' in service.run(CNNBO, "service", "install", "--now", code=78).stderr
 
 
+def test_an_install_says_what_the_service_waits_for(machine: Machine) -> None:
+    """A full disk is waited for without end; whoever installs is told so, and needn't come back once it is mended."""
+    machine.run("mkdir", STATE)
+    machine.run("mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", STATE)
+    try:
+        machine.run("dd", "if=/dev/zero", f"of={STATE}/ballast", "bs=64k", code=1)
+        told = machine.run(CNNBO, "service", "install", "--now", code=1).stderr
+        assert "but waits: " in told and f"{STATE}" in told and "gets ready by itself" in told
+        assert machine.show("ActiveState")["ActiveState"] == "activating"
+        machine.run("mount", "-o", "remount,size=200m", STATE)
+        machine.run("rm", f"{STATE}/ballast")
+        assert "ready    " in machine.run(CNNBO, "service", "install", "--now").stdout
+    finally:
+        machine.run("systemctl", "stop", "cnnbo")
+        machine.run("umount", STATE)
+
+
 def test_a_daemon_that_somebody_started_by_hand_is_not_fought(machine: Machine) -> None:
     """Two daemons can't work in one state folder, and the service would fail with a puzzle."""
     by_hand = ("systemd-run", "--unit=by-hand", "--service-type=notify", CNNBO, "daemon", "--no-mqtt")
