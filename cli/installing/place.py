@@ -59,6 +59,11 @@ class Place:
         return self.config.with_name("installed.json")
 
     @property
+    def password(self) -> Path:
+        """Where `cnnbo config set mqtt.url URL --user NAME` keeps a broker's password."""
+        return self.config.with_name("mqtt.password")
+
+    @property
     def drop_ins(self) -> Path:
         """Folder of what an administrator added to the unit."""
         return self.units / f"{UNIT}.d"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from cnnbo.cli.installing.accounts import exists
+from cnnbo.cli.installing.accounts import exists, is_closed_to_service
 from cnnbo.cli.installing.manifest import Manifest
 from cnnbo.cli.installing.place import ACCOUNT, OWN_LEASES, Place
 from cnnbo.cli.installing.systemctl import Command, Systemctl
@@ -150,6 +150,9 @@ def _after(place: Place, facts: Facts, systemctl: Systemctl, changed: frozenset[
         commands.append(("systemd-tmpfiles", "--create", str(place.tmpfiles)))
     if changed & {place.unit, place.mosquitto_drop_in} or facts.needs_reload:
         commands.append(systemctl.command("daemon-reload"))
+    for path in () if place.is_user else (place.config, place.password):
+        if path not in changed and path.exists() and is_closed_to_service(path):
+            commands += [("chown", f"root:{ACCOUNT}", str(path)), ("chmod", "0640", str(path))]
     if not facts.is_enabled:
         commands.append(systemctl.command("enable", place.unit.name))
     return tuple(commands)

@@ -9,7 +9,7 @@ import pwd
 from dataclasses import dataclass
 from pathlib import Path
 
-from cnnbo.cli.installing.accounts import exists
+from cnnbo.cli.installing.accounts import exists, left_by
 from cnnbo.cli.installing.manifest import Manifest
 from cnnbo.cli.installing.place import ACCOUNT, OWN_LEASES, Place
 from cnnbo.cli.installing.systemctl import Command, Systemctl
@@ -65,14 +65,14 @@ def plan_removal(place: Place, systemctl: Systemctl, is_active: bool, purge: boo
     kept: list[str] = []
     files = [path for path in (place.wanted, place.mosquitto_drop_in, place.tmpfiles) if _is_ours(path, manifest)]
     files += [path for path in (place.unit, place.manifest) if os.path.lexists(path)]
-    saves = [path for path in (place.unit.with_name(f"{place.unit.name}.save"),) if path.exists()]
+    saves = [path for path in _saves(place) if path.exists()]
     folders = [place.drop_ins] if place.drop_ins.is_dir() else []
     if _is_own_config(place, manifest) or (purge and os.path.lexists(place.config)):
         files.append(place.config)
     elif os.path.lexists(place.config):
         kept.append(f"{place.config}, which isn't as an install wrote it")
     if purge:
-        files += [*saves, *_leases(place)]
+        files += [*saves, *_leases(place), *(path for path in (place.password,) if path.is_file())]
         folders += [path for path in (place.state_or_default(), place.logs, place.runtime) if path and _is_there(path)]
         folders = _without_chosen(place, folders, kept)
     else:
@@ -81,7 +81,15 @@ def plan_removal(place: Place, systemctl: Systemctl, is_active: bool, purge: boo
             f"{path}, {size_text(path)}" for path in (place.state_or_default(), place.logs) if path and _is_there(path)
         ]
         folders = []
-    before, after = _commands(place, manifest, systemctl, is_active)
+    others = [path for path in sorted(place.config.parent.glob("*")) if path not in (*files, place.config)]
+    kept += [f"{path}, which no install wrote" for path in others]
+    staying = [path for path in _own_paths(place) if path not in (*files, *folders)]
+    before, after = _commands(place, manifest, systemctl, is_active, staying)
+    chosen = place.state_or_default()
+    if ("userdel", ACCOUNT) in after and chosen != place.default_state and chosen in staying:
+        kept.append(
+            f"{chosen} belongs to root now; before an install that goes on with it: chown -R {ACCOUNT}: {chosen}"
+        )
     emptied = [
         place.at(OWN_LEASES),
         *(Path(made) for made in manifest.made if made.startswith("/")),
@@ -105,6 +113,18 @@ def _is_own_config(place: Place, manifest: Manifest) -> bool:
 
 def _is_there(path: Path) -> bool:
     return os.path.lexists(path)
+
+
+def _saves(place: Place) -> list[Path]:
+    """Where installs keep files that somebody changed."""
+    replaced = [place.unit] if place.is_user else [place.unit, place.mosquitto_drop_in, place.tmpfiles]
+    return [path.with_name(f"{path.name}.save") for path in replaced]
+
+
+def _own_paths(place: Place) -> list[Path]:
+    """What there is of the service: of state and logs the folders alone, which close what is in them."""
+    folders = [path for path in (place.default_state, place.state_or_default(), place.logs) if path]
+    return [path for path in dict.fromkeys((*folders, *place.config.parent.rglob("*"))) if _is_there(path)]
 
 
 def _without_chosen(place: Place, folders: list[Path], kept: list[str]) -> list[Path]:
@@ -135,7 +155,7 @@ def _is_free(path: Path) -> bool:
 
 
 def _commands(
-    place: Place, manifest: Manifest, systemctl: Systemctl, is_active: bool
+    place: Place, manifest: Manifest, systemctl: Systemctl, is_active: bool, staying: list[Path]
 ) -> tuple[tuple[Command, ...], tuple[Command, ...]]:
     before: list[Command] = []
     if is_active:
@@ -147,10 +167,26 @@ def _commands(
         if "linger" in manifest.made and place.linger is not None and place.linger.exists():
             after.append(("loginctl", "disable-linger", place.account))
     else:
+        if "user" in manifest.made and exists("user"):
+            after += _handing_over(staying)
         for kind, command in (("user", "userdel"), ("group", "groupdel")):
             if kind in manifest.made and exists(kind):
                 after.append((command, ACCOUNT))
     return tuple(before), tuple(after)
+
+
+def _handing_over(staying: list[Path]) -> list[Command]:
+    """Give root what stays: the numbers of user and group may be given to others.
+
+    At the next install systemd gives state and logs back, with all that is in them, and the install the rest.
+    """
+    of_user, of_group = left_by(staying)
+    commands: list[Command] = []
+    if of_user:
+        commands.append(("chown", "--no-dereference", "root", *map(str, of_user)))
+    if of_group:
+        commands.append(("chgrp", "--no-dereference", "root", *map(str, of_group)))
+    return commands
 
 
 def size(folder: Path) -> int | None:

@@ -37,8 +37,6 @@ def remove(plan: RemovalPlan, systemctl: Systemctl, say: Say) -> None:
         for folder in plan.folders:
             _remove_folder(folder, say)
         for command in plan.after:
-            if command[0] == "userdel":
-                _close(place.default_state)
             if command[0] != "groupdel" or exists("group"):  # userdel takes the user's own group along
                 _run(command, systemctl, say)
         _unlink([path for path in plan.files if path == place.manifest], say)
@@ -68,15 +66,6 @@ def _remove_folder(folder: Path, say: Say) -> None:
     elif folder.is_dir():
         shutil.rmtree(folder)  # it follows no link, not even one that is put there while it works
         say(f"removed  {folder}")
-
-
-def _close(state: Path) -> None:
-    """Give the folder itself to root: the number of the user that it belonged to may be given to somebody else.
-
-    At the next install systemd gives it back, with all that is in it.
-    """
-    if state.is_dir() and not state.is_symlink():
-        os.chown(state, 0, 0)
 
 
 def _run(command: tuple[str, ...], systemctl: Systemctl, say: Say) -> None:

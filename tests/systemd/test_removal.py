@@ -25,6 +25,21 @@ def test_results_outlive_the_service_and_are_found_again(service: Machine) -> No
     service.run("userdel", "intruder")
 
 
+def test_what_is_kept_is_roots_until_the_next_install(service: Machine) -> None:
+    """The number of the service's user goes to whoever comes next, who must not get its password and its logs."""
+    service.write("/etc/cnnbo/mqtt.password", "secret\n")
+    service.run("chown", "cnnbo:cnnbo", "/etc/cnnbo/mqtt.password")
+    service.run("chmod", "600", "/etc/cnnbo/mqtt.password")
+    service.write("/etc/cnnbo/cnnbo.toml", "poll_s = 3\n")
+    service.run("chown", "root:cnnbo", "/etc/cnnbo/cnnbo.toml")
+    service.run("chmod", "640", "/etc/cnnbo/cnnbo.toml")
+    kept = ("/var/lib/cnnbo", "/var/log/cnnbo", "/etc/cnnbo/mqtt.password", "/etc/cnnbo/cnnbo.toml")
+    service.run(CNNBO, "service", "uninstall")
+    assert service.run("stat", "--format=%U:%G", *kept).stdout.split() == ["root:root"] * len(kept)
+    service.run(CNNBO, "service", "install", "--now")
+    assert service.run("stat", "--format=%U:%G %a", *kept[2:]).stdout.split("\n")[:2] == ["root:cnnbo 640"] * 2
+
+
 def test_a_purge_leaves_nothing(booted: Machine) -> None:
     """An administrator who tried it once gets the box back as it was."""
     before = booted.listing()
@@ -59,8 +74,9 @@ def test_what_was_installed_by_halves_goes_away_too(service: Machine) -> None:
 
 
 def test_what_people_wrote_is_not_removed(service: Machine) -> None:
-    """Passwords of a broker and changed settings are somebody's work; and a link leads to somebody's folder."""
+    """Certificates of a broker and changed settings are somebody's work; and a link leads to somebody's folder."""
     service.write("/etc/cnnbo/mqtt.password", "secret\n")
+    service.write("/etc/cnnbo/ca.crt", "text\n")
     service.write("/etc/cnnbo/cnnbo.toml", "poll_s = 3\n")
     said = service.run(CNNBO, "service", "uninstall").stdout
     assert "kept     /etc/cnnbo/cnnbo.toml" in said
@@ -69,7 +85,7 @@ def test_what_people_wrote_is_not_removed(service: Machine) -> None:
     service.write("/srv/precious/file", "text\n")
     service.run("ln", "-s", "/srv/precious", "/var/lib/cnnbo")
     service.run(CNNBO, "service", "uninstall", "--purge", "-y")
-    assert (service.root / "srv/precious/file").exists() and (service.root / "etc/cnnbo/mqtt.password").exists()
-    assert not (service.root / "etc/cnnbo/cnnbo.toml").exists()
+    assert (service.root / "srv/precious/file").exists() and (service.root / "etc/cnnbo/ca.crt").exists()
+    assert not any((service.root / "etc/cnnbo" / name).exists() for name in ("cnnbo.toml", "mqtt.password"))
     service.run("rm", "-r", "/etc/cnnbo", "/srv/precious")
     assert service.run("ls", "/var/lib/cnnbo", code=2).stdout == ""

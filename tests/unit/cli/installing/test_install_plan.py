@@ -64,6 +64,17 @@ def test_a_dry_run_shows_every_line_that_would_change(place: Place) -> None:
     assert diff(plan(place).manifest) == []
 
 
+def test_the_service_gets_a_password_that_is_older_than_its_group(place: Place) -> None:
+    """`config set mqtt.url` before the install leaves one to root alone, and the daemon would fail by it."""
+    write(plan(place))
+    place.password.write_text("secret\n")
+    place.password.chmod(0o600)
+    assert plan(place).after == (
+        ("chown", "root:cnnbo", str(place.password)),
+        ("chmod", "0640", str(place.password)),
+    )
+
+
 def test_a_second_install_has_nothing_to_do(place: Place) -> None:
     """It is run every night by a tool that reports changes."""
     write(plan(place))

@@ -64,12 +64,26 @@ def test_settings_that_somebody_changed_stay(place: Place) -> None:
     assert any(str(place.config) in sentence for sentence in removal(place).kept)
 
 
-def test_files_of_others_in_the_folder_stay(place: Place) -> None:
-    """A broker's password wasn't written by an install."""
-    password = place.config.with_name("mqtt.password")
-    password.write_text("secret\n")
+def test_files_of_others_in_the_folder_stay_and_are_named(place: Place) -> None:
+    """A broker's certificate wasn't written by cnnbo; who wants the box as it was has to know of it."""
+    certificate = place.config.with_name("ca.crt")
+    certificate.write_text("text\n")
+    said: list[str] = []
+    remove(removal(place, purge=True), SYSTEMCTL, said.append)
+    assert left(place) == ["etc/cnnbo/ca.crt"]
+    assert f"kept     {certificate}, which no install wrote" in said
+
+
+def test_a_purge_takes_the_password_and_what_installs_kept_beside(place: Place) -> None:
+    """`config set` and earlier installs wrote them; without a purge they stay, and are named."""
+    place.mosquitto_drop_in.parent.mkdir()
+    written = [place.password, *(path.with_name(f"{path.name}.save") for path in (place.unit, place.mosquitto_drop_in))]
+    for path in written:
+        path.write_text("text\n")
+    kept = removal(place).kept
+    assert all(any(sentence.startswith(f"{path}, ") for sentence in kept) for path in written)
     remove(removal(place, purge=True), SYSTEMCTL, lambda _: None)
-    assert left(place) == ["etc/cnnbo/mqtt.password"]
+    assert left(place) == []
 
 
 def test_no_link_is_followed(place: Place, tmp_path: Path) -> None:
