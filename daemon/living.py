@@ -16,6 +16,7 @@ class Daemon:
         note: one line about the devices it found.
         boot: identifies this life of it.
         started_at: seconds since the epoch.
+        commit: of the source that it was started from; None = unknown.
         stop: set to have it stop in order.
         hangup: set to have it reload its settings.
         mqtt_url: where its news are, None while there is no broker.
@@ -26,6 +27,7 @@ class Daemon:
     note: str
     boot: str
     started_at: float
+    commit: str | None = None
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     hangup: asyncio.Event = field(default_factory=asyncio.Event)
     mqtt_url: str | None = None

@@ -107,6 +107,7 @@ class RemoteDaemon:
         info = box.info
         daemon = {
             "version": info.get("version"),
+            "commit": None,
             "pid": info.get("pid"),
             "boot": info.get("boot"),
             "started": info.get("started"),

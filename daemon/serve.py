@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnnbo import __version__
+from cnnbo.commit import source_commit
 from cnnbo.daemon import messages
 from cnnbo.daemon.attempts import Pins
 from cnnbo.daemon.control import ControlServer, FollowSink
@@ -97,6 +98,7 @@ async def running_daemon(
     logs = folders.logs or settings.state
     failure: Exception | None = None
     broker = await asyncio.to_thread(broker_of, settings)
+    commit = await asyncio.to_thread(source_commit)  # now: a checkout may be at another one later
     async with AsyncExitStack() as stack:
         stack.enter_context(_state_lock(settings.state))
         boot = secrets.token_hex(4)
@@ -129,7 +131,7 @@ async def running_daemon(
         )
         shell.take_devices(selection.devices)
         await reader.read(shell, journal)
-        daemon = Daemon(settings, selection.note, boot, time.time())
+        daemon = Daemon(settings, selection.note, boot, time.time(), commit)
         handler = Handler(shell, lambda: _facts(daemon, journal), time.time)
         stack.callback(handler.close)
         control = ControlServer(settings.state, handler, follow, folders.runtime)
@@ -217,6 +219,7 @@ async def _stop_trials(shell: Shell, daemon: Daemon, grace_s: float) -> None:
 def _facts(daemon: Daemon, journal: Journal) -> "FactsObject":
     about: DaemonObject = {
         "version": __version__,
+        "commit": daemon.commit,
         "pid": os.getpid(),
         "boot": daemon.boot,
         "started": messages.rfc3339(daemon.started_at),

@@ -7,6 +7,7 @@ from typing import Any
 
 from cnnbo.cli.installing.place import Place
 from cnnbo.cli.installing.systemctl import Systemctl
+from cnnbo.commit import as_text
 from cnnbo.scheduler.errors import CnnboError
 
 _PROPERTIES = (
@@ -30,6 +31,7 @@ class Running:
         exit_status: the daemon's last one; None while it runs, and before it ever did.
         drop_ins: paths of what changes the unit.
         version: of the daemon that runs; None where it can't be asked.
+        commit: of the source that it was started from; None where that is unknown.
         socket: where the daemon takes requests; None where none answers.
     """
 
@@ -43,7 +45,17 @@ class Running:
     exit_status: int | None
     drop_ins: tuple[str, ...]
     version: str | None
+    commit: str | None
     socket: Path | None
+
+    def is_other_than(self, version: str | None, commit: str | None) -> bool:
+        """Whether something else runs than this; what isn't known on both sides doesn't count."""
+        return any(None not in pair and pair[0] != pair[1] for pair in ((self.version, version), (self.commit, commit)))
+
+    @property
+    def build(self) -> str | None:
+        """Version and commit of the daemon that runs, for people; None where it can't be asked."""
+        return None if self.version is None else as_text(self.version, self.commit)
 
     @property
     def is_active(self) -> bool:
@@ -69,6 +81,7 @@ class Running:
             exit_status=None if pid or not told["ExecMainStatus"] else int(told["ExecMainStatus"]),
             drop_ins=tuple(told["DropInPaths"].split()),
             version=None if daemon is None else daemon["version"],
+            commit=None if daemon is None else daemon.get("commit"),  # one of an older version tells none
             socket=None if daemon is None else place.socket(),
         )
 

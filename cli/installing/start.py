@@ -8,6 +8,7 @@ from cnnbo import __version__
 from cnnbo.cli.installing.plan import InstallPlan
 from cnnbo.cli.installing.running import Running
 from cnnbo.cli.installing.systemctl import Systemctl
+from cnnbo.commit import source_commit, version_text
 from cnnbo.scheduler.errors import RequestError
 
 Say = Callable[[str], None]
@@ -48,8 +49,8 @@ def start(plan: InstallPlan, systemctl: Systemctl, say: Say) -> None:
 def _why_restart(plan: InstallPlan, before: Running) -> str | None:
     if any(file.path in (plan.place.unit, plan.place.config) for file in plan.changed):
         return "unit or configuration changed"
-    if before.version not in (None, __version__):
-        return f"cnnbo {before.version} runs, {__version__} is installed"
+    if before.is_other_than(__version__, source_commit()):
+        return f"cnnbo {before.build} runs, {version_text()} is installed"
     return None
 
 

@@ -14,6 +14,7 @@ from cnnbo.cli.installing.place import Place
 from cnnbo.cli.installing.removal import size
 from cnnbo.cli.installing.running import Running
 from cnnbo.cli.installing.systemctl import Systemctl
+from cnnbo.commit import as_text, source_commit
 from cnnbo.daemon.messages import rfc3339
 
 LOG_LINES = 8
@@ -28,6 +29,7 @@ class ServiceStatus:
         running: how it is.
         python: the interpreter that its unit names; None where there is no unit that does.
         installed: the version that this interpreter has; None where it doesn't tell.
+        installed_commit: of the source of that; None where that is unknown.
         state_bytes: what the state folder holds; None where it is closed to us, or missing.
         next_step: what to do if it isn't active; None where it is.
         log: its last lines, if it isn't active.
@@ -37,6 +39,7 @@ class ServiceStatus:
     running: Running
     python: Path | None
     installed: str | None
+    installed_commit: str | None
     state_bytes: int | None
     next_step: str | None
     log: tuple[str, ...]
@@ -51,7 +54,7 @@ class ServiceStatus:
             place,
             running,
             python,
-            None if python is None else _version_of(python),
+            *((None, None) if python is None else _build_of(python)),
             size(place.state_or_default()),
             _next_step(place, running, systemctl),
             log,
@@ -59,8 +62,8 @@ class ServiceStatus:
 
     @property
     def needs_restart(self) -> bool:
-        """Whether another version runs than is installed."""
-        return None not in (self.running.version, self.installed) and self.running.version != self.installed
+        """Whether another version, or another commit of the same, runs than is installed."""
+        return self.running.is_other_than(self.installed, self.installed_commit)
 
     def facts(self) -> dict[str, Any]:
         """What `--json` prints."""
@@ -77,7 +80,9 @@ class ServiceStatus:
             "result": running.result,
             "exit_status": running.exit_status,
             "version": running.version,
+            "commit": running.commit,
             "installed_version": self.installed,
+            "installed_commit": self.installed_commit,
             "needs_restart": self.needs_restart,
             "python": None if self.python is None else str(self.python),
             "unit": str(self.place.unit),
@@ -112,9 +117,10 @@ class ServiceStatus:
         return lines if self.next_step is None else [*lines, f"next     {self.next_step}"]
 
     def _version_text(self) -> str | None:
+        installed = None if self.installed is None else as_text(self.installed, self.installed_commit)
         if self.needs_restart:
-            return f"{self.running.version} runs, {self.installed} is installed: restart it"
-        return self.running.version or self.installed
+            return f"{self.running.build} runs, {installed} is installed: restart it"
+        return self.running.build or installed
 
 
 def interpreter_of(unit: Path) -> Path | None:
@@ -127,15 +133,20 @@ def interpreter_of(unit: Path) -> Path | None:
     return Path(words[0]) if words else None
 
 
-def _version_of(python: Path) -> str | None:
+def _build_of(python: Path) -> tuple[str | None, str | None]:
+    """Version and commit of the cnnbo that an interpreter has; older ones tell no commit."""
     if python == Path(sys.executable):
-        return __version__
-    command = [str(python), "-P", "-c", "import cnnbo; print(cnnbo.__version__)"]
+        return __version__, source_commit()
+    asked = (
+        "import cnnbo; print(cnnbo.__version__); from cnnbo.commit import source_commit; print(source_commit() or '')"
+    )
+    command = [str(python), "-P", "-c", asked]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False, cwd="/")
     except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None
+        return None, None
+    version, _, commit = done.stdout.strip().partition("\n")
+    return version or None, commit or None
 
 
 def _next_step(place: Place, running: Running, systemctl: Systemctl) -> str | None:

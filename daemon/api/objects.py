@@ -426,6 +426,9 @@ class DaemonObject(Told):
 
     version: str
     """Version of cnnbo."""
+    commit: str | None
+    """Hash of the source it was started from, `-dirty` behind it where files differ; null if unknown, or for who asks
+    through the broker."""
     pid: Number
     """Its process id."""
     boot: str

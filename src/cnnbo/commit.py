@@ -19,10 +19,14 @@ def version_text() -> str:
     """Version and commit as people see them, like `0.1.0 (1e15225)`."""
     from cnnbo import __version__
 
-    commit = source_commit()
+    return as_text(__version__, source_commit())
+
+
+def as_text(version: str, commit: str | None) -> str:
+    """A version and a commit of `source_commit`, in short."""
     if commit is None:
-        return __version__
-    return f"{__version__} ({commit[:7]}{'-dirty' if commit.endswith('-dirty') else ''})"
+        return version
+    return f"{version} ({commit[:7]}{'-dirty' if commit.endswith('-dirty') else ''})"
 
 
 def _checked_out(folder: Path) -> str | None:

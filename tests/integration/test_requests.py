@@ -421,6 +421,7 @@ async def test_what_is_read_from_afar_is_what_the_box_says(desk: Desk, afar: Afa
     for status in (here, from_afar):
         for device in status["devices"]:
             assert all(device.pop(reading, "missing") != "missing" for reading in readings)
+    assert here["daemon"].pop("commit", "missing") != "missing" and from_afar["daemon"].pop("commit") is None
     assert here["daemon"].pop("mqtt_dropped_events") == 0  # no topic tells that
     assert from_afar["daemon"].pop("mqtt_dropped_events") is None
     assert from_afar == here
