@@ -25,11 +25,11 @@ def check_service(scope: Scope) -> Iterator[Finding]:
         return
     system = _unit(scope)
     if system.get("LoadState") == "loaded":
-        yield _at_boot("service", "the service cnnbo", system, "sudo systemctl enable cnnbo")
+        yield _condition("the service cnnbo", system, "sudo systemctl", "cnnbo service status")
         yield from _homes(scope, system)
     user = _unit(scope, "--user")
     if user.get("LoadState") == "loaded":
-        yield _at_boot("service", "this user's service cnnbo", user, "systemctl --user enable cnnbo")
+        yield _condition("this user's service cnnbo", user, "systemctl --user", "cnnbo service status --user")
         yield _lingers(scope, owner_of(os.getuid()))
 
 
@@ -45,11 +45,16 @@ def _unit(scope: Scope, *options: str) -> Mapping[str, str]:
     return dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
 
 
-def _at_boot(check: str, what: str, unit: Mapping[str, str], remedy: str) -> Finding:
+def _condition(what: str, unit: Mapping[str, str], systemctl: str, status: str) -> Finding:
+    """Whether a unit runs, and starts at boot; what is on its way up or down runs."""
     state = unit.get("ActiveState", "unknown")
-    if unit.get("UnitFileState") in ("enabled", "enabled-runtime"):
-        return ok(check, f"{what} starts at boot, and is {state} now")
-    return warn(check, f"{what} is {state} now and does not start at boot", remedy)
+    if state == "failed":
+        return fail("service", f"{what} has failed and does not run", status)
+    if unit.get("UnitFileState") not in ("enabled", "enabled-runtime"):
+        return warn("service", f"{what} is {state} now and does not start at boot", f"{systemctl} enable cnnbo")
+    if state == "inactive":
+        return warn("service", f"{what} starts at boot, and does not run now", f"{systemctl} start cnnbo")
+    return ok("service", f"{what} starts at boot, and is {state} now")
 
 
 def _lingers(scope: Scope, user: str) -> Finding:

@@ -58,6 +58,23 @@ def test_a_service_should_start_at_boot(scope: Scope, tmp_path: Path, state: str
     assert found.level is level and (found.fix is None or "systemctl enable cnnbo" in found.fix)
 
 
+@pytest.mark.parametrize("state", ["enabled", "disabled"])
+def test_a_service_that_has_failed_is_a_failure(scope: Scope, tmp_path: Path, state: str) -> None:
+    """All green over a dead service sends an administrator to look everywhere else."""
+    [found] = look(systemd(scope, tmp_path, unit(state, ActiveState="failed")))
+    assert (found.check, found.level, found.fix) == ("service", Level.FAIL, "cnnbo service status")
+    [found, _] = look(systemd(scope, tmp_path, user=unit(state, ActiveState="failed")))
+    assert (found.level, found.fix) == (Level.FAIL, "cnnbo service status --user")
+
+
+def test_a_service_that_was_stopped_is_told(scope: Scope, tmp_path: Path) -> None:
+    """It would run again only after the next boot; one that is about to run is well."""
+    [found] = look(systemd(scope, tmp_path, unit(ActiveState="inactive")))
+    assert (found.level, found.fix) == (Level.WARN, "sudo systemctl start cnnbo")
+    [found] = look(systemd(scope, tmp_path, unit(ActiveState="activating")))
+    assert found.level is Level.OK
+
+
 def test_a_users_service_needs_linger(scope: Scope, tmp_path: Path) -> None:
     """Without it the service ends with the last session."""
     machine = systemd(scope, tmp_path, user=unit())
