@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cnnbo.daemon.settings import Settings
+from cnnbo.daemon.settings import SERVICE_CONFIG, Settings
 from cnnbo.scheduler.spec import StudySpec
 
 
@@ -21,6 +21,7 @@ class Places:
         linger: holds a file for each user whose services start at boot.
         systemctl: the program that knows about units.
         temporary: folders of which systemd gives a service its own (PrivateTmp).
+        service_settings: the settings file of the box's service.
     """
 
     mountinfo: Path = Path("/proc/self/mountinfo")
@@ -31,6 +32,7 @@ class Places:
     linger: Path = Path("/var/lib/systemd/linger")
     systemctl: str = "systemctl"
     temporary: tuple[Path, ...] = (Path("/tmp"), Path("/var/tmp"))
+    service_settings: Path = SERVICE_CONFIG
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The units of systemd: whether they start at boot, and whether they see what the studies need."""
+"""The units of systemd: whether they run and start at boot, with which settings, and what of the studies they see."""
 
 import os
 import subprocess
@@ -8,11 +8,16 @@ from typing import Final
 
 from cnnbo.cli.doctor.finding import Finding, fail, ok, warn
 from cnnbo.cli.doctor.scope import Scope
+from cnnbo.cli.doctor.service_settings import check_service_settings
 from cnnbo.cli.doctor.state import owner_of
+from cnnbo.cli.installing.place import ACCOUNT
 from cnnbo.scheduler.errors import CnnboError
 from cnnbo.scheduler.spec import StudySpec
 
-_PROPERTIES: Final = ("LoadState", "UnitFileState", "ActiveState", "ProtectHome", "ReadWritePaths", "BindPaths")
+_PROPERTIES: Final = (
+    *("LoadState", "UnitFileState", "ActiveState", "User"),
+    *("ProtectHome", "ReadWritePaths", "BindPaths"),
+)
 _HOMES: Final = (Path("/home"), Path("/root"), Path("/run/user"))
 """What ProtectHome is about, see systemd.exec(5)."""
 
@@ -20,11 +25,15 @@ _ANSWER_S: Final = 5.0
 
 
 def check_service(scope: Scope) -> Iterator[Finding]:
-    """The service of this box, and the one of this user."""
-    if not scope.places.systemd.exists():
+    """The service of this box with its settings, and the one of this user."""
+    has_systemd = scope.places.systemd.exists()
+    system = _unit(scope) if has_systemd else {}
+    is_installed = system.get("LoadState") == "loaded"
+    account = (system.get("User") or "root") if is_installed else ACCOUNT
+    yield from check_service_settings(scope.places.service_settings, account)
+    if not has_systemd:
         return
-    system = _unit(scope)
-    if system.get("LoadState") == "loaded":
+    if is_installed:
         yield _condition("the service cnnbo", system, "sudo systemctl", "cnnbo service status")
         yield from _homes(scope, system)
     user = _unit(scope, "--user")

@@ -14,7 +14,7 @@ from cnnbo.daemon.settings import Settings
 def scope(tmp_path: Path) -> Scope:
     """A machine without NVIDIA, systemd, Slurm or daemon, whose state folder is there; nothing of this one shows."""
     nowhere = tmp_path / "nowhere"
-    places = Places(nowhere, nowhere, nowhere, nowhere, nowhere, nowhere, str(nowhere), ())
+    places = Places(nowhere, nowhere, nowhere, nowhere, nowhere, nowhere, str(nowhere), (), nowhere)
     state, leases = tmp_path / "state", tmp_path / "leases"
     state.mkdir(mode=0o700)
     leases.mkdir()
