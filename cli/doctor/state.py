@@ -11,7 +11,7 @@ from cnnbo.cli.doctor.daemon import ask_in_time
 from cnnbo.cli.doctor.finding import Finding, fail, from_error, ok, warn
 from cnnbo.cli.doctor.scope import Scope
 from cnnbo.daemon.client import NoDaemonError
-from cnnbo.daemon.folders import refuse_shared_mount
+from cnnbo.daemon.folders import SERVICE_STATE, refuse_shared_mount
 from cnnbo.daemon.journal import JOURNAL_NAME, RESERVE_BYTES, StoredStudy, read_journal
 from cnnbo.daemon.processes import carriers, owner
 from cnnbo.scheduler.errors import CnnboError, ConfigurationError
@@ -21,7 +21,6 @@ _NEEDED_BYTES: Final = 2 * RESERVE_BYTES  # without it no daemon starts, and a r
 _LITTLE_BYTES: Final = 1 << 30  # a trial's log alone may grow to 50 MiB
 _LITTLE_FILES: Final = 10_000  # a trial leaves about five
 _OTHERS: Final = stat.S_IROTH | stat.S_IXOTH
-_ELSEWHERE: Final = "cnnbo config set state /var/lib/cnnbo   (or any local disk)"
 
 
 def check_state(scope: Scope) -> Iterator[Finding]:
@@ -31,10 +30,10 @@ def check_state(scope: Scope) -> Iterator[Finding]:
         refuse_shared_mount(state, mountinfo=scope.places.mountinfo)
     except ConfigurationError as error:
         for finding in from_error("state", error):
-            yield fail("state", finding.text, _ELSEWHERE)
+            yield fail("state", finding.text, _elsewhere(state, "local"))
         return
     yield _folder(state)
-    yield from _disk(_nearest(state))
+    yield from _disk(state)
     yield from _journal(state)
     yield from _leases(scope.settings.lease_dir, scope.places.temporary)
 
@@ -51,9 +50,8 @@ def _folder(state: Path) -> Finding:
     is_writable = os.access(nearest, os.W_OK | os.X_OK) and not os.statvfs(nearest).f_flag & os.ST_RDONLY
     if nearest != state:
         if not is_writable:
-            return fail(
-                "state", f"state folder {state} can't be made in {nearest}, which is closed to this user", _ELSEWHERE
-            )
+            text = f"state folder {state} can't be made in {nearest}, which is closed to this user"
+            return fail("state", text, "choose another one: --state DIR")
         return ok("state", f"state folder {state} is not there yet; the first daemon makes it")
     status = state.stat()
     whose = owner_of(status.st_uid)
@@ -80,17 +78,25 @@ def owner_of(uid: int) -> str:
         return str(uid)
 
 
-def _disk(folder: Path) -> Iterator[Finding]:
+def _elsewhere(state: Path, needed: str) -> str:
+    """Where else the state could be; where it is already would be no remedy."""
+    if state.is_relative_to(SERVICE_STATE):
+        return f"mount a {needed} disk there"
+    return f"cnnbo config set state {SERVICE_STATE}   (or any local disk)"
+
+
+def _disk(state: Path) -> Iterator[Finding]:
+    folder = _nearest(state)
     free, entries = shutil.disk_usage(folder).free, os.statvfs(folder)
     if free < _NEEDED_BYTES:
         text = f"{_size(free)} free on the disk of {folder}, too little for a daemon to start a trial"
-        yield fail("disk", text, f"free {_size(_NEEDED_BYTES)} there at least, or {_ELSEWHERE}")
+        yield fail("disk", text, f"free {_size(_NEEDED_BYTES)} there at least, or {_elsewhere(state, 'bigger')}")
     elif free < _LITTLE_BYTES:
         text = f"{_size(free)} free on the disk of {folder}; logs and checkpoints of trials may fill it"
-        yield warn("disk", text, f"free some space there, or {_ELSEWHERE}")
+        yield warn("disk", text, f"free some space there, or {_elsewhere(state, 'bigger')}")
     elif entries.f_files and entries.f_favail < _LITTLE_FILES:
         text = f"{entries.f_favail:,} more files fit on the disk of {folder} (inodes), about five for each trial"
-        yield warn("disk", text, f"remove small files there, or {_ELSEWHERE}")
+        yield warn("disk", text, f"remove small files there, or {_elsewhere(state, 'bigger')}")
     else:
         yield ok("disk", f"{_size(free)} free on the disk of {folder}")
 

@@ -13,6 +13,7 @@ from tests.unit.cli.doctor.conftest import at
 from cnnbo.cli.doctor.finding import Finding, Level
 from cnnbo.cli.doctor.scope import Scope
 from cnnbo.cli.doctor.state import check_state
+from cnnbo.daemon.folders import SERVICE_STATE
 from cnnbo.daemon.processes import TOKEN_VARIABLE
 from cnnbo.scheduler.events import PointsSuggested, TrialsRequested, TrialStarted
 from cnnbo.scheduler.optimizers.base import Source
@@ -65,6 +66,14 @@ def test_a_network_folder_fails_with_a_local_one_as_remedy(scope: Scope, tmp_pat
     assert list(found) == ["state"]
     assert found["state"].level is Level.FAIL and "nfs4" in found["state"].text
     assert "cnnbo config set state /var/lib/cnnbo" in str(found["state"].fix)
+
+
+def test_the_services_folder_is_no_remedy_for_itself(scope: Scope, tmp_path: Path) -> None:
+    """Advice that leads back to where one is costs trust in all other advice."""
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(f"1 0 8:1 / / rw - ext4 /dev/sda1 rw\n2 1 0:5 / {SERVICE_STATE} rw - nfs4 server:/lib rw\n")
+    service = replace(scope, settings=replace(scope.settings, state=SERVICE_STATE))
+    assert look(at(service, mountinfo=mounts))["state"].fix == "mount a local disk there"
 
 
 def test_a_file_in_the_way_and_an_open_folder(scope: Scope, tmp_path: Path) -> None:
