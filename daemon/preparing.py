@@ -1,6 +1,7 @@
 """Preparing the data of a study, before any of its trials begins."""
 
 import asyncio
+import os
 import sys
 from typing import Final
 
@@ -40,7 +41,18 @@ async def prepare_data(spec: StudySpec, deadline_s: float = PREPARE_S) -> None:
             process.kill()
             await process.wait()
     if process.returncode:
-        raise ConfigurationError(errors.decode(errors="replace").strip().splitlines() or ["the data can't be used."])
+        said = errors.decode(errors="replace").strip().splitlines()
+        if not said or process.returncode != os.EX_CONFIG:
+            said = [_broken(spec, said[-1] if said else f"exit status {process.returncode}")]
+        raise ConfigurationError(said)
+
+
+def _broken(spec: StudySpec, how: str) -> str:
+    """One sentence about a preparation that ended otherwise than by naming mistakes."""
+    return (
+        f"The data in {spec.data_dir} could not be prepared ({how}); see whether the memory of this box was full, and "
+        f"what `cnnbo data verify {spec.data_dir}` says, then submit the study again."
+    )
 
 
 async def prepare_comparison_data(spec: StudySpec) -> None:

@@ -86,7 +86,7 @@ def open_fold(folder: Path) -> Fold:
     name = f"fold-{_key(sources)}.bin"
     places = _places(folder)
     for place in places:
-        if (place / name).is_file():
+        if os.access(place / name, os.R_OK):  # whoever has the data may have closed it
             return _fold(place / name)
     return _fold(_build(_writable(places), name, sources))
 

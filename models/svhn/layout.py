@@ -4,6 +4,8 @@ The layout of http://ufldl.stanford.edu/housenumbers/ (format 2): MATLAB version
 and `y` of shape (N, 1) with labels 1 to 10, of which 10 means the digit 0.
 """
 
+import errno
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -37,14 +39,36 @@ def part_path(folder: Path, part: str) -> Path:
     """Where a part lies in a data folder.
 
     Raises:
-        ConfigurationError: the folder or the file is not there.
+        ConfigurationError: the folder or the file is not there, or closed to this user.
     """
     path = folder / FILES[part]
-    if path.is_file():
-        return path
-    if not folder.is_dir():
+    try:
+        if path.is_file():
+            if not os.access(path, os.R_OK):  # asked, not tried: the test set is not opened here
+                raise _closed(path, "r", os.strerror(errno.EACCES))
+            return path
+        is_folder = folder.is_dir()
+    except OSError as error:
+        raise _closed(folder, "rx", error.strerror or str(error)) from error
+    if not is_folder:
         raise ConfigurationError(f"{folder} is not a folder; {_REMEDY}.")
     raise ConfigurationError(f"{folder} holds no {FILES[part]}; {_REMEDY}.")
+
+
+def _closed(path: Path, needed: str, reason: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{path} can't be read by the user {_user()} ({reason}); open it to that user (chmod o+{needed} it, o+x "
+        "each folder above it), or keep the data elsewhere."
+    )
+
+
+def _user() -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:  # in a container
+        return str(os.geteuid())
 
 
 def count_images(path: Path) -> int:

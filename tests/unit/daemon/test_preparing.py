@@ -2,6 +2,8 @@
 
 import asyncio
 import fcntl
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import IO
@@ -47,6 +49,30 @@ async def test_data_that_never_become_ready_are_told(tmp_path: Path) -> None:
     ):
         await prepare_data(spec, deadline_s=0.3)
     assert not workers_on(tmp_path / "digits")
+
+
+async def test_a_preparation_that_breaks_is_one_sentence(tmp_path: Path) -> None:
+    """A traceback of 25 lines was shown as 25 mistakes of the study."""
+    spec = replace(SPEC, command=(), model="svhn-cnn", data_dir=str(tmp_path / "digits"))
+    hold(tmp_path / "digits").close()
+    (tmp_path / "digits" / ".cnnbo" / "lock").unlink()
+    (tmp_path / "digits" / ".cnnbo" / "lock").mkdir()
+    with pytest.raises(ConfigurationError, match=r"could not be prepared \(IsADirectoryError: .*\); see") as caught:
+        await prepare_data(spec)
+    assert len(caught.value.problems) == 1
+
+
+async def test_a_preparation_that_is_killed_is_one_sentence(tmp_path: Path) -> None:
+    """The kernel kills what takes too much memory, and leaves no word."""
+    spec = replace(SPEC, command=(), model="svhn-cnn", data_dir=str(tmp_path / "digits"))
+    with hold(tmp_path / "digits"):
+        task = asyncio.create_task(prepare_data(spec))
+        async with asyncio.timeout(30):
+            while not (workers := workers_on(tmp_path / "digits")):  # noqa: ASYNC110 - it tells nobody when it has begun
+                await asyncio.sleep(0.01)
+        os.kill(workers[0], signal.SIGKILL)
+        with pytest.raises(ConfigurationError, match=r"\(exit status -9\); see whether the memory"):
+            await task
 
 
 async def test_who_no_longer_waits_leaves_no_process(tmp_path: Path) -> None:
