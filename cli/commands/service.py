@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from cnnbo.cli.installing.place import Place
     from cnnbo.cli.installing.plan import InstallPlan
     from cnnbo.cli.installing.removal import RemovalPlan
+    from cnnbo.cli.installing.start import Beginning
 
 app = typer.Typer(help="Run cnnbo under systemd, or look how it runs.", no_args_is_help=True)
 
@@ -30,7 +31,7 @@ def install(
     from cnnbo.cli.installing.checks import check_place, check_rights, check_systemd
     from cnnbo.cli.installing.install import carry_out
     from cnnbo.cli.installing.plan import gather_facts, plan_install
-    from cnnbo.cli.installing.start import start
+    from cnnbo.cli.installing.start import beginning, start
     from cnnbo.cli.installing.systemctl import Systemctl
 
     systemctl = Systemctl.of(user)
@@ -41,15 +42,16 @@ def install(
     facts = gather_facts(Path(sys.executable), systemctl)
     plan = plan_install(place, facts, systemctl)
     if dry_run:
-        _show_install(plan)
+        _show_install(plan, beginning(plan, systemctl) if now else None)
     check_place(place, facts, systemctl)
     if dry_run:
         check_systemd(systemctl)
         return
     carry_out(plan, systemctl, typer.echo)
-    if now:
-        start(plan, systemctl, typer.echo)
-    elif not plan.is_done:
+    has_started = now and start(plan, systemctl, typer.echo)
+    if plan.is_done and not has_started:
+        typer.echo("nothing to do: everything is as it should be.")
+    elif not now:
         typer.echo(f"next     {' '.join(systemctl.command('restart' if _is_active(user) else 'start', 'cnnbo'))}")
 
 
@@ -124,16 +126,19 @@ def _is_active(user: bool) -> bool:
     return Systemctl.of(user).show("ActiveState")["ActiveState"] not in ("", "inactive", "failed")
 
 
-def _show_install(plan: "InstallPlan") -> None:
+def _show_install(plan: "InstallPlan", beginning: "Beginning | None") -> None:
     from cnnbo.cli.installing.diff import diff
 
     for file in (*plan.changed, plan.manifest):
         _echo_diff(diff(file))
     for command in (*plan.before, *plan.after):
         typer.echo(f"would run  {' '.join(command)}")
+    verb = None if beginning is None else beginning.verb
+    if beginning is not None and verb is not None:
+        typer.echo(f"would run  systemctl {verb} {plan.place.unit.name} ({beginning.why})")
     for note in plan.notes:
         typer.echo(f"note       {note}")
-    typer.echo("Everything is as it should be." if plan.is_done else "Nothing was changed.")
+    typer.echo("Everything is as it should be." if plan.is_done and verb is None else "Nothing was changed.")
 
 
 def _echo_diff(lines: Iterable[str]) -> None:

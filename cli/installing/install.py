@@ -39,8 +39,6 @@ def carry_out(plan: InstallPlan, systemctl: Systemctl, say: Say) -> None:
         _run(command, systemctl, say)
     for note in plan.notes:
         say(f"note     {note}")
-    if plan.is_done:
-        say("nothing to do: everything is as it should be.")
 
 
 def _make_folder(path: Path, *, is_open: bool) -> None:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from cnnbo import __version__
@@ -22,28 +23,54 @@ _LONGEST_START_S: Final = 180.0
 """The unit's own TimeoutStartSec, which a daemon that waits lengthens again and again."""
 
 
-def start(plan: InstallPlan, systemctl: Systemctl, say: Say) -> None:
-    """Start the service, or restart it where it runs by something older; wait until it is ready.
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """How the service is brought up.
+
+    Attributes:
+        verb: of systemctl; None where it runs as it should.
+        why: for whoever asks about a restart; else how it is.
+    """
+
+    verb: str | None
+    why: str
+
+
+def beginning(plan: InstallPlan, systemctl: Systemctl) -> Beginning:
+    """Work out whether the service has to be started, or restarted where it runs by something older."""
+    before = Running.look(plan.place, systemctl)
+    if not before.is_active:
+        # One that waits goes by the unit and the settings of its start, which may be what was mended.
+        awaited = _awaited(before.state, before.status or "")
+        return Beginning("restart" if awaited else "start", f"it waits: {awaited}" if awaited else "it is down")
+    why = _why_restart(plan, before)
+    return Beginning(None, before.status or "ready") if why is None else Beginning("restart", why)
+
+
+def start(plan: InstallPlan, systemctl: Systemctl, say: Say) -> bool:
+    """Bring the service up and wait until it is ready.
+
+    Returns:
+        whether there was something to do.
 
     Raises:
         RequestError: it doesn't get ready, with the reason and its last lines; or it waits for something.
     """
-    before = Running.look(plan.place, systemctl)
-    if before.is_active:
-        why = _why_restart(plan, before)
-        if why is None:
-            say(f"runs     {before.status or 'ready'}")
-            return
+    wanted = beginning(plan, systemctl)
+    if wanted.verb is None:
+        say(f"runs     {wanted.why}")
+        return False
+    if wanted.verb == "restart":
         say(
-            f"restart  {why}; trials that run get time for a checkpoint, a minute unless grace_s says otherwise, and "
-            "go on afterwards"
+            f"restart  {wanted.why}; trials that run get time for a checkpoint, a minute unless grace_s says "
+            "otherwise, and go on afterwards"
         )
-    # One that waits goes by the unit and the settings of its start, which may be what was mended.
-    verb = "restart" if before.is_active or _awaited(before.state, before.status or "") else "start"
+    systemctl.forget_failure()  # after a few tries systemd refuses to start it, whatever was mended
     # Blocking, it would return no sooner than a daemon that waits, which may be never.
-    systemctl.run(systemctl.command(verb, "--no-block", plan.place.unit.name))
+    systemctl.run(systemctl.command(wanted.verb, "--no-block", plan.place.unit.name))
     _wait_until_ready(systemctl)
     say(f"ready    {Running.look(plan.place, systemctl).status}")
+    return True
 
 
 def _why_restart(plan: InstallPlan, before: Running) -> str | None:
@@ -98,5 +125,5 @@ def _complaint(systemctl: Systemctl) -> str:
     lines = "".join(f"\n  | {line}" for line in systemctl.log_lines(8))
     return (
         f"the service is installed, but doesn't get ready ({told['Result']}, exit status {told['ExecMainStatus']}). "
-        f"Its last lines:{lines}\nThen: {' '.join(systemctl.command('start', 'cnnbo'))}"
+        f"Its last lines:{lines}\nMend that, then run this again."
     )

@@ -102,7 +102,7 @@ class ServiceStatus:
         running, place = self.running, self.place
         rows: list[tuple[str, str | None]] = [
             ("service", _state_text(place, running)),
-            ("status", running.status if running.is_active else None),
+            ("status", running.status or None),
             ("since", None if running.since is None else _since_text(running.since, duration)),
             ("daemon", None if running.pid is None else f"pid {running.pid}, {running.restarts} restarts by systemd"),
             ("version", self._version_text()),
@@ -155,6 +155,8 @@ def _next_step(place: Place, running: Running, systemctl: Systemctl) -> str | No
     if not place.unit.exists():
         return f"cnnbo service install{' --user' if place.is_user else ''} --now"
     start = " ".join(systemctl.command("start", "cnnbo"))
+    if running.state == "failed":  # after a few tries systemd refuses to start it, whatever was mended
+        start = f"{' '.join(systemctl.command('reset-failed', 'cnnbo'))} && {start}"
     if running.exit_status == 78:
         return f"what the last line says, in {place.config} or elsewhere; then: {start}"
     if running.state in ("activating", "deactivating"):

