@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import sys
 from pathlib import Path
 
 import cnnbo
@@ -27,8 +28,15 @@ def check_rights(is_user: bool, verb: str) -> None:
         )
     if not is_user and os.getuid() != 0:
         raise RequestError(
-            f"the service of this box needs root; type: sudo cnnbo service {verb}, or --user for one of your own."
+            f"the service of this box needs root; type: sudo {_own_command()} service {verb}, "
+            "or --user for one of your own."
         )
+
+
+def _own_command() -> str:
+    """This very command: sudo looks for `cnnbo` in few places, and not in an environment."""
+    command = Path(sys.prefix, "bin", "cnnbo")
+    return str(command) if command.is_file() else f"{sys.executable} -m cnnbo"
 
 
 def check_systemd(systemctl: Systemctl) -> None:
