@@ -34,11 +34,14 @@ parser.add_argument("--x", type=float)
 x = parser.parse_args().x
 first = int(checkpoint.read_text()) if checkpoint.exists() else 0
 for step in range(first, 10):
+    print(f"at step {step}", flush=True)
     time.sleep(0.2)
+    while step == 5 and pathlib.Path("gate").exists():
+        time.sleep(0.05)
 print(f"began at {first}")
 print(f"val_acc: {1 - (x - 0.3) ** 2:.6f}", flush=True)
 """
-"""A training of two seconds that goes on from its checkpoint."""
+"""A training of two seconds that goes on from its checkpoint; at step 5 it waits while there is a gate."""
 
 STUDY = """\
 name = "NAME"
@@ -161,6 +164,12 @@ def finish(machine: Machine, name: str) -> list[dict[str, Any]]:
 def running(machine: Machine, name: str) -> int:
     """How many of a study's trials run."""
     return sum(trial["state"] == "running" for trial in trials(machine, name))
+
+
+def is_at_the_gate(machine: Machine, name: str) -> bool:
+    """Whether a trial has come to step 5."""
+    logs = (machine.root / STATE.lstrip("/") / "studies" / name / "trials").glob("*/*/log")
+    return any("at step 5" in log.read_text() for log in logs)
 
 
 def printed(machine: Machine, name: str, trial: int) -> str:
