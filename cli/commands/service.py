@@ -135,7 +135,8 @@ def _show_install(plan: "InstallPlan", beginning: "Beginning | None") -> None:
         typer.echo(f"would run  {' '.join(command)}")
     verb = None if beginning is None else beginning.verb
     if beginning is not None and verb is not None:
-        typer.echo(f"would run  systemctl {verb} {plan.place.unit.name} ({beginning.why})")
+        manager = "systemctl --user" if plan.place.is_user else "systemctl"
+        typer.echo(f"would run  {manager} {verb} {plan.place.unit.name} ({beginning.why})")
     for note in plan.notes:
         typer.echo(f"note       {note}")
     typer.echo("Everything is as it should be." if plan.is_done and verb is None else "Nothing was changed.")

@@ -103,9 +103,8 @@ def _wanted(place: Place, facts: Facts) -> dict[Path, bytes]:
         place.unit: unit_text(unit, facts.python, () if place.is_user else facts.device_groups),
     }
     if not place.is_user:
-        drop_in = mosquitto_drop_in()
-        if drop_in is not None and place.at("/etc/mosquitto/cnnbo").exists():
-            wanted[place.mosquitto_drop_in] = drop_in
+        if place.at("/etc/mosquitto/cnnbo").exists():
+            wanted[place.mosquitto_drop_in] = mosquitto_drop_in()
         if place.lease_dir == OWN_LEASES:
             wanted[place.tmpfiles] = tmpfiles_text()
     return {path: text.encode() for path, text in wanted.items()}

@@ -16,10 +16,9 @@ def config_text(place: Place) -> str:
     return text if place.lease_dir == RUN_LOCK else _set(text, "lease_dir", place.lease_dir)
 
 
-def mosquitto_drop_in() -> str | None:
-    """What lets mosquitto read its part of `cnnbo broker configure`; None where this version brings none."""
-    source = files("cnnbo") / "systemd" / "mosquitto.service.d" / "cnnbo.conf"
-    return source.read_text(encoding="utf-8") if source.is_file() else None
+def mosquitto_drop_in() -> str:
+    """Starts a mosquitto that `cnnbo broker configure` set up before cnnbo, and hardens it."""
+    return (files("cnnbo") / "systemd" / "mosquitto.service.d" / "cnnbo.conf").read_text(encoding="utf-8")
 
 
 def tmpfiles_text() -> str:

@@ -182,8 +182,8 @@ def test_mosquitto_gets_its_drop_in_where_it_reads_our_files(place: Place) -> No
     """Debian's unit of mosquitto may not read what `cnnbo broker configure` wrote, or it starts too late."""
     assert place.mosquitto_drop_in not in {file.path for file in plan(place).files}
     place.at("/etc/mosquitto/cnnbo").mkdir(parents=True)
-    is_shipped = mosquitto_drop_in() is not None
-    assert (place.mosquitto_drop_in in {file.path for file in plan(place).files}) is is_shipped
+    [drop_in] = [file for file in plan(place).files if file.path == place.mosquitto_drop_in]
+    assert drop_in.content == mosquitto_drop_in().encode()
 
 
 def test_what_cannot_be_written_is_a_sentence(place: Place) -> None:
