@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from cnnbo.scheduler.optimizers.base import History, Points, Suggestion
+from cnnbo.scheduler.optimizers.base import History, Points, Source, Suggestion
 from cnnbo.scheduler.space import CategoricalParameter, FloatParameter, IntParameter, Parameter, SearchSpace
 
 Message = dict[str, Any]
@@ -57,6 +57,10 @@ def history_to_data(history: History) -> Message:
         "evaluations": history.evaluations,
         "initial": history.initial,
         "hint": bytes_to_text(history.hint),
+        "censored": history.censored.tolist(),
+        "bounds": history.bounds.tolist(),
+        "trials": list(history.trials),
+        "sources": [source.value for source in history.sources],
     }
 
 
@@ -72,6 +76,10 @@ def history_from_data(data: Mapping[str, Any]) -> History:
         evaluations=data["evaluations"],
         initial=data["initial"],
         hint=bytes_from_text(data["hint"]),
+        censored=_matrix(data["censored"], dimension),
+        bounds=_matrix(data["bounds"], 1),
+        trials=tuple(data["trials"]),
+        sources=tuple(Source(source) for source in data["sources"]),
     )
 
 

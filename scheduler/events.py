@@ -47,7 +47,8 @@ class PointsSuggested:
         ask: the ask that is answered.
         points: canonical, distinct from everything proposed before.
         source: where they came from.
-        observed, failed, pending, excluded: ids of the trials the proposal was based on, in the order handed over.
+        observed, censored, failed, pending, excluded: ids of the trials the proposal was based on, in the order handed
+            over. (`censored` is empty in events of journal formats before 3, which told chance as a failure.)
         note: why this is a fallback; None if it isn't.
         insight: what the surrogate believes, as it said it: plain data in units of the objective (the study turns them
             into a `StudyInsight`); empty where none took part.
@@ -70,6 +71,7 @@ class PointsSuggested:
     hint: bytes | None = None
     seconds: float = 0.0
     environment: Mapping[str, object] = field(default_factory=dict)
+    censored: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,8 @@ class TrialCompleted:
         resumed: whether the attempt went on from a checkpoint.
         energy_j: what its device used meanwhile, in joules, >= 0; None where it isn't measured.
         opened_test_set: whether it opened the test set.
+        chance: the best value that luck explains, in the user's direction, finite, as the script reported it; None if
+            it said nothing.
     """
 
     at: float
@@ -117,6 +121,7 @@ class TrialCompleted:
     resumed: bool = False
     energy_j: float | None = None
     opened_test_set: bool = False
+    chance: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

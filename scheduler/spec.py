@@ -21,6 +21,18 @@ def to_objective(value: float, direction: Direction) -> float:
     return -value if direction is Direction.MAXIMIZE else value
 
 
+def is_explained_by_luck(value: float, chance: float | None, direction: Direction) -> bool:
+    """Whether a value is no better than the best one that luck explains; never without such a bound.
+
+    Example:
+        >>> is_explained_by_luck(0.14, 0.14, Direction.MAXIMIZE)
+        True
+        >>> is_explained_by_luck(2.1, 2.25, Direction.MINIMIZE)
+        False
+    """
+    return chance is not None and to_objective(value, direction) >= to_objective(chance, direction)
+
+
 class Task(StrEnum):
     """What a trial of a built-in model trains for; a study file can only say the first."""
 
@@ -61,15 +73,18 @@ class TrialSettings:
 
 @dataclass(frozen=True, slots=True)
 class ReportSettings:
-    """The `[report]` table: how a value is read from the output of a script nobody may edit.
+    """The `[report]` table: how a value is read from the output of a script nobody may edit, and what it means.
 
     Attributes:
         pattern: regular expression whose first group is the value; None = the script writes a result file.
         use: which match counts.
+        chance: the best value that luck explains, in the user's direction, finite; None = what the script says, if it
+            says anything.
     """
 
     pattern: str | None = None
     use: Literal["last", "best", "mean"] = "last"
+    chance: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

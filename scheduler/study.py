@@ -54,7 +54,7 @@ from cnnbo.scheduler.insight import StudyInsight
 from cnnbo.scheduler.optimizers.base import History, Optimizer, Points, Source
 from cnnbo.scheduler.retrying import check_retry
 from cnnbo.scheduler.space import Point
-from cnnbo.scheduler.spec import StudySpec, fixed_differences, to_objective
+from cnnbo.scheduler.spec import StudySpec, fixed_differences, is_explained_by_luck, to_objective
 from cnnbo.scheduler.telling import failure_class, real_number, shown, why_not_tellable
 from cnnbo.scheduler.trial import CANCELLED, COMPLETE, MAX_LOST_ATTEMPTS, Attempt, Failure, Trial, TrialState
 
@@ -96,6 +96,12 @@ class Basis:
     failed: tuple[int, ...]
     pending: tuple[int, ...]
     excluded: tuple[int, ...]
+    censored: tuple[int, ...] = ()
+
+    @property
+    def taken(self) -> tuple[int, ...]:
+        """All of them, in the order of `History.taken`."""
+        return (*self.observed, *self.censored, *self.failed, *self.pending, *self.excluded)
 
 
 class Study:
@@ -207,19 +213,33 @@ class Study:
         return sum(1 for _ in self._in_state(TrialState.COMPLETE, TrialState.FAILED))
 
     @property
+    def at_chance(self) -> int:
+        """How many complete trials are no better than chance."""
+        return sum(trial.at_chance for trial in self._trials.values())
+
+    @property
     def test_set_openings(self) -> int:
         """How many of its attempts opened the test set, those that failed or were withdrawn included."""
         return sum(attempt.opened_test_set for trial in self._trials.values() for attempt in trial.attempts)
 
     @property
     def incumbent(self) -> Trial | None:
-        """The complete trial with the lowest objective, the earliest of equals; None before the first."""
+        """The complete trial with the lowest objective, the earliest of equals; None before the first.
+
+        It is one at chance only as long as there is no other.
+        """
         complete = list(self._in_state(TrialState.COMPLETE))
-        return min(complete, key=self._objective, default=None)
+        # A bound may differ from trial to trial, so that one at chance may have the better objective.
+        return min(complete, key=lambda trial: (trial.at_chance, self._objective(trial)), default=None)
 
     def _objective(self, trial: Trial) -> float:
         assert trial.value is not None
         return to_objective(trial.value, self.spec.direction)
+
+    def _bound(self, trial: Trial) -> float:
+        """The best objective that luck explains."""
+        assert trial.chance is not None
+        return to_objective(trial.chance, self.spec.direction)
 
     @property
     def outstanding_asks(self) -> dict[int, int]:
@@ -243,7 +263,9 @@ class Study:
         """Wall-clock limit of a trial that starts now, in seconds."""
         if self.spec.trial.timeout_s is not None:
             return self.spec.trial.timeout_s
-        durations = [t.duration_s for t in self._in_state(TrialState.COMPLETE) if t.duration_s is not None]
+        # A training that sits at chance may end early; ten times its seconds could be too few for one that learns.
+        learnt = (trial for trial in self._in_state(TrialState.COMPLETE) if not trial.at_chance)
+        durations = [trial.duration_s for trial in learnt if trial.duration_s is not None]
         if len(durations) < TIMEOUT_SAMPLE:
             return FIRST_TIMEOUT_S
         return max(SHORTEST_TIMEOUT_S, TIMEOUT_MEDIANS * statistics.median(durations))
@@ -252,10 +274,11 @@ class Study:
         """The trials an ask made now is based on."""
         ended = [trial for trial in self._trials.values() if trial.state.is_ended]
         return Basis(
-            observed=tuple(trial.id for trial in ended if trial.state is TrialState.COMPLETE),
+            observed=tuple(t.id for t in ended if t.state is TrialState.COMPLETE and not t.at_chance),
             failed=tuple(trial.id for trial in ended if trial.is_evidence),
             pending=tuple(trial.id for trial in self._in_state(TrialState.PENDING, TrialState.RUNNING)),
             excluded=tuple(t.id for t in ended if t.state is not TrialState.COMPLETE and not t.is_evidence),
+            censored=tuple(trial.id for trial in ended if trial.at_chance),
         )
 
     def history(self, basis: Basis | None = None, hint: bytes | None = None) -> History:
@@ -271,11 +294,14 @@ class Study:
         """
         if basis is None:
             basis, hint = self.basis(), self.hint
-        if withdrawn := [i for i in basis.observed if self._trials[i].value is None]:
+        withdrawn = [i for i in basis.observed if self._trials[i].value is None]
+        withdrawn += [i for i in basis.censored if self._trials[i].chance is None]
+        if withdrawn:
             raise RequestError(
                 f"the value of trial {withdrawn[0]} that this ask knew was withdrawn; replay the events before that."
             )
-        objectives = [[self._objective(self._trials[trial_id])] for trial_id in basis.observed]
+        objectives = [self._objective(self._trials[trial_id]) for trial_id in basis.observed]
+        bounds = [self._bound(self._trials[trial_id]) for trial_id in basis.censored]
         return History(
             observed=self._points(basis.observed),
             objectives=np.array(objectives, dtype=np.float64).reshape(-1, 1),
@@ -285,6 +311,10 @@ class Study:
             evaluations=self.spec.evaluations,
             initial=self.spec.initial_points,
             hint=hint,
+            censored=self._points(basis.censored),
+            bounds=np.array(bounds, dtype=np.float64).reshape(-1, 1),
+            trials=basis.taken,
+            sources=tuple(self._trials[trial_id].source for trial_id in basis.taken),
         )
 
     def _points(self, trial_ids: Sequence[int]) -> Points:
@@ -377,7 +407,7 @@ class Study:
         trial = self._trials.get(event.trial)
         if trial is None or trial.state is not TrialState.RUNNING or event.attempt != len(trial.attempts):
             raise self._invalid(event, event.trial)
-        if isinstance(event, TrialCompleted) and not np.isfinite(event.value):
+        if isinstance(event, TrialCompleted) and not np.isfinite([event.value, event.chance or 0.0]).all():
             raise self._invalid(event, event.trial)
 
     # -- it happened: what now? ---------------------------------------------------------------------------------------
@@ -466,7 +496,7 @@ class Study:
         del self._asks[event.ask]
         if event.hint is not None and event.hint != self.hint:
             self.hint = event.hint
-            self._hint_knows = self._hint_knows.union(event.observed, event.failed)
+            self._hint_knows = self._hint_knows.union(event.observed, event.censored, event.failed)
         # A fallback or a point of the design says nothing: what was believed before still stands.
         if (insight := StudyInsight.read(event.insight)) is not None:
             self.insight = insight.turned(self.spec.direction).following(self.insight)
@@ -501,8 +531,16 @@ class Study:
         trial = self._trials[event.trial]
         attempts = self._end_attempt(trial, event, COMPLETE)
         self._crashes = ()
+        chance = event.chance if self.spec.report.chance is None else self.spec.report.chance
         self._trials[trial.id] = replace(
-            trial, state=TrialState.COMPLETE, value=event.value, metrics=event.metrics, attempts=attempts, message=""
+            trial,
+            state=TrialState.COMPLETE,
+            value=event.value,
+            chance=chance,
+            at_chance=is_explained_by_luck(event.value, chance, self.spec.direction),
+            metrics=event.metrics,
+            attempts=attempts,
+            message="",
         )
 
     def _fail(self, event: TrialFailed) -> None:
@@ -615,8 +653,14 @@ class Study:
             "budget": "its budget is spent",
             "user": "its user ended it",
         }
-        best = "no trial gave a value" if self.incumbent is None else "study.incumbent is the best trial"
-        return f"is {self.state}: {whys[self.reason or 'user']}; {best}."
+        return f"is {self.state}: {whys[self.reason or 'user']}; {self._what_came_of_it()}."
+
+    def _what_came_of_it(self) -> str:
+        if self.incumbent is None:
+            return "no trial gave a value"
+        if self.incumbent.at_chance:
+            return "no trial is better than chance"
+        return "study.incumbent is the best trial"
 
     def _ask_inline(self) -> None:
         """Let the optimizer propose a point; if it fails, close the ask, or nothing could ever be asked for again."""
@@ -657,6 +701,7 @@ class Study:
                 failed=basis.failed,
                 pending=basis.pending,
                 excluded=basis.excluded,
+                censored=basis.censored,
                 insight=suggestion.insight,
                 hint_in=self.hint,
                 hint=suggestion.hint,

@@ -91,6 +91,8 @@ class Trial:
         source: where the point came from.
         state: see `TrialState`.
         value: the metric as reported, in the user's direction, finite; set if and only if COMPLETE.
+        chance: the best value that luck explains, in the user's direction, finite; None if nobody said.
+        at_chance: whether the value is no better than that; only a COMPLETE trial is.
         failure: why it failed; set if and only if FAILED.
         message: a sentence about the last end of an attempt, for people.
         metrics: further figures that the script reported with its end.
@@ -113,12 +115,16 @@ class Trial:
     ask: int | None = None
     note: str | None = None
     earlier_attempts: int = 0
+    chance: float | None = None
+    at_chance: bool = False
 
     def __post_init__(self) -> None:
         if (self.value is not None) != (self.state is TrialState.COMPLETE):
             raise ValueError(f"{self.state} trial with value {self.value}")
         if (self.failure is not None) != (self.state is TrialState.FAILED):
             raise ValueError(f"{self.state} trial with failure {self.failure}")
+        if self.at_chance and (self.chance is None or self.value is None):
+            raise ValueError(f"a trial at chance with value {self.value} and chance {self.chance}")
 
     @property
     def lost_attempts(self) -> int:
@@ -152,6 +158,8 @@ class Trial:
             self,
             state=TrialState.PENDING,
             value=None,
+            chance=None,
+            at_chance=False,
             failure=None,
             message="",
             metrics={},

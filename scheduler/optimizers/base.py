@@ -1,7 +1,7 @@
 """What an optimizer is handed and what it returns: plain data, so that any ask can be repeated in a new process."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
@@ -23,7 +23,14 @@ class Source(StrEnum):
     RANDOM = "random"
     SOBOL = "sobol"
     SURROGATE = "surrogate"
+    SPACE_FILLING = "space_filling"
+    """Far from everything taken, while the model has not shown that it gains more than space-filling does."""
+
     ENQUEUED = "enqueued"
+
+
+def _no_points() -> Points:
+    return np.empty((0, 0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +38,7 @@ class History:
     """All that is known at the moment of an ask. D is the dimension of the space.
 
     Attributes:
-        observed: encoded points of complete trials, shape (N, D).
+        observed: encoded points of complete trials whose value luck doesn't explain, shape (N, D).
         objectives: their objectives, shape (N, 1); finite, lower is better.
         failed: points of trials that failed because of their configuration, shape (F, D): bad, but without a value.
         pending: points asked for and not yet told, shape (P, D).
@@ -40,6 +47,11 @@ class History:
         evaluations: how many trials the study may finish, >= 1.
         initial: how many points are asked for before the surrogate takes over, start configurations included.
         hint: what the previous suggestion asked to be handed back (fitted hyperparameters), or None.
+        censored: points of complete trials at chance, shape (C, D): all that is known of their objective is a bound.
+        bounds: the objectives that luck explains, shape (C, 1); finite. What lies at the point is as bad or worse: its
+            objective is at or above the bound.
+        trials: ids of the trials, aligned with `taken`; empty = not known.
+        sources: where the points came from, aligned with `taken`; empty = not known.
     """
 
     observed: Points
@@ -50,12 +62,26 @@ class History:
     evaluations: int
     initial: int
     hint: bytes | None = None
+    censored: Points = field(default_factory=_no_points)
+    bounds: Points = field(default_factory=_no_points)
+    trials: tuple[int, ...] = ()
+    sources: tuple[Source, ...] = ()
 
     def __post_init__(self) -> None:
+        if not len(self.censored):
+            # Whoever has none need not know D for that.
+            object.__setattr__(self, "censored", np.empty((0, self.observed.shape[1])))
+        if not len(self.bounds):
+            object.__setattr__(self, "bounds", np.empty((0, 1)))
         if self.objectives.shape != (len(self.observed), 1):
             raise ValueError(f"{len(self.observed)} observed points with objectives of shape {self.objectives.shape}")
-        if not np.isfinite(self.objectives).all():
-            raise ValueError("objectives must be finite; a failed trial belongs in `failed`")
+        if self.bounds.shape != (len(self.censored), 1):
+            raise ValueError(f"{len(self.censored)} censored points with bounds of shape {self.bounds.shape}")
+        if not (np.isfinite(self.objectives).all() and np.isfinite(self.bounds).all()):
+            raise ValueError("objectives and bounds must be finite; a failed trial belongs in `failed`")
+        rows = len(self.taken)
+        if len(self.trials) not in (0, rows) or len(self.sources) not in (0, rows):
+            raise ValueError(f"{rows} points with {len(self.trials)} trials and {len(self.sources)} sources")
 
     @classmethod
     def empty(cls, dimension: int, evaluations: int = 80, initial: int = 0) -> "History":
@@ -65,8 +91,11 @@ class History:
 
     @property
     def taken(self) -> Points:
-        """Every point that must not be proposed again, shape (N + F + P + E, D)."""
-        return np.concatenate([self.observed, self.failed, self.pending, self.excluded])
+        """Every point that must not be proposed again, shape (N + C + F + P + E, D).
+
+        They stand in the order observed, censored, failed, pending, excluded.
+        """
+        return np.concatenate([self.observed, self.censored, self.failed, self.pending, self.excluded])
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +104,8 @@ class Suggestion:
 
     Attributes:
         points: shape (count, D), canonical (`space.canonical`), distinct from each other and from `History.taken`.
-        source: `initial` (design before the surrogate), `random`, `sobol` or `surrogate`; one for all points.
+        source: `initial` (design before the surrogate), `random`, `sobol`, `surrogate` or `space_filling`; one for all
+            points.
         insight: what the surrogate believes, JSON data.
         hint: opaque bytes (at most 64 KiB) to be handed back with the next ask, or None.
     """

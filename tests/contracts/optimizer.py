@@ -35,13 +35,17 @@ def make_history(
     failed: int = 0,
     pending: int = 0,
     *,
+    censored: int = 0,
     initial: int = 0,
     hint: bytes | None = None,
 ) -> History:
-    """A history whose objective is the squared distance to the centre."""
-    points = np.split(drawn(space, observed + failed + pending), [observed, observed + failed])
+    """A history whose objective is the squared distance to the centre; that of censored points is 0.5 or more."""
+    ends = [observed, observed + failed, observed + failed + pending]
+    points = np.split(drawn(space, observed + failed + pending + censored), ends)
     objectives = np.sum((points[0] - 0.5) ** 2, axis=1, keepdims=True)
-    return History(points[0], objectives, points[1], points[2], points[0][:0], 80, initial, hint)
+    bounds = np.full((censored, 1), 0.5)
+    nowhere = points[0][:0]
+    return History(points[0], objectives, points[1], points[2], nowhere, 80, initial, hint, points[3], bounds)
 
 
 def rows(points: Points) -> set[Point]:
@@ -63,16 +67,22 @@ class OptimizerContract:
 
     def test_nothing_is_proposed_twice(self, create: CreateOptimizer) -> None:
         """A repeated configuration is a wasted training run."""
-        history = make_history(MIXED, observed=6, failed=2, pending=2)
-        points = create(MIXED, 0).suggest(history, 10, 4).points
+        history = make_history(MIXED, observed=6, failed=2, pending=2, censored=3)
+        points = create(MIXED, 0).suggest(history, 13, 4).points
         assert len(rows(points) - rows(history.taken)) == 4
 
     def test_the_same_call_gives_the_same_points(self, create: CreateOptimizer) -> None:
         """An ask can be repeated from the journal."""
-        history = make_history(MIXED, failed=1, pending=1)
-        first, again = (create(MIXED, 0).suggest(history, 8, 2) for _ in range(2))
+        history = make_history(MIXED, failed=1, pending=1, censored=1)
+        first, again = (create(MIXED, 0).suggest(history, 9, 2) for _ in range(2))
         assert first.points.tobytes() == again.points.tobytes()
         assert (first.source, first.hint) == (again.source, again.hint)
+
+    def test_points_come_even_where_everything_is_at_chance(self, create: CreateOptimizer) -> None:
+        """Nine configurations in ten may learn nothing, and the first nine all be of those."""
+        history = make_history(MIXED, observed=0, censored=9)
+        points = create(MIXED, 0).suggest(history, 9, 2).points
+        assert len(rows(points) - rows(history.taken)) == 2
 
     def test_the_seed_matters_before_anything_is_known(self, create: CreateOptimizer) -> None:
         """Repetitions of an experiment differ by their seed alone."""

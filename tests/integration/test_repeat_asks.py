@@ -52,7 +52,7 @@ async def test_every_ask_of_a_journal_gives_its_points_again_bit_for_bit(box: Bo
     async with Proposer(tmp_path / "log", Limits(deadline_s=100.0)) as proposer:
         proposer.warm(spec.optimizer, spec.space, spec.seed)
         for event in answered:
-            basis = Basis(event.observed, event.failed, event.pending, event.excluded)
+            basis = Basis(event.observed, event.failed, event.pending, event.excluded, event.censored)
             again = await proposer.suggest(
                 spec.name,
                 spec.optimizer,

@@ -51,7 +51,8 @@ class Engine:
         except tf.errors.OpError as error:
             raise SurrogateFitError(f"The surrogate failed in TensorFlow: {error.message}") from error
 
-    def _suggest(self, whole: History, taken: TakenPoints, rng: np.random.Generator, count: int) -> Suggestion:
+    def _suggest(self, told: History, taken: TakenPoints, rng: np.random.Generator, count: int) -> Suggestion:
+        whole = _with_bounds_as_objectives(told)
         history = _part_to_fit(whole)
         scale = TargetScale.of(history.objectives)
         targets = scale.target(history.objectives)
@@ -106,10 +107,22 @@ class Engine:
         }
 
 
+def _with_bounds_as_objectives(history: History) -> History:
+    """The history with each trial at chance observed at its bound: at one constant, whatever it scored."""
+    return replace(
+        history,
+        observed=np.concatenate([history.observed, history.censored]),
+        objectives=np.concatenate([history.objectives, history.bounds]),
+        censored=history.censored[:0],
+        bounds=history.bounds[:0],
+    )
+
+
 def _part_to_fit(history: History) -> History:
     """The history with no more observations than the surrogate of the objective takes."""
     rows = rows_to_fit(history.objectives)
-    return replace(history, observed=history.observed[rows], objectives=history.objectives[rows])
+    # Ids and sources belong to rows, some of which go here; nothing that fits needs them.
+    return replace(history, observed=history.observed[rows], objectives=history.objectives[rows], trials=(), sources=())
 
 
 def _outlook(function: FeasibleLogExpectedImprovement, point: Points, scale: TargetScale) -> dict[str, object]:

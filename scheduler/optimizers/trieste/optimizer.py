@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 def needs_surrogate(history: History) -> bool:
-    """Whether the initial design is over: enough points were asked for, and one of them has an objective."""
-    return len(history.observed) > 0 and len(history.taken) >= history.initial
+    """Whether the initial design is over: enough points were asked for, and one of them has an objective or a bound."""
+    return len(history.observed) + len(history.censored) > 0 and len(history.taken) >= history.initial
 
 
 class TriesteOptimizer:

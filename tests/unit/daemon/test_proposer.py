@@ -96,12 +96,17 @@ class TestWire:
         generator = random.Random(0)
         points = np.array([[generator.random() for _ in range(4)] for _ in range(20)])
         values = np.array([[generator.uniform(-1, 1) * 10.0 ** generator.randint(-300, 300)] for _ in range(20)])
-        history = History(points, values, points[:3] / 3, points[:0], points[:2], 80, 9, b"\x00\xffhint")
+        failed, pending, excluded, censored = points[:3] / 3, points[:0], points[:2], points[3:7] / 7
+        history = History(
+            points, values, failed, pending, excluded, 80, 9, b"\x00\xffhint", censored, values[3:7] / 3,
+            tuple(range(29, 0, -1)), (*[Source.START] * 28, Source.SPACE_FILLING),
+        )  # fmt: skip
         back = history_from_data(json.loads(json.dumps(history_to_data(history))))
-        for name in ("observed", "objectives", "failed", "pending", "excluded"):
+        for name in ("observed", "objectives", "failed", "pending", "excluded", "censored", "bounds"):
             sent, received = getattr(history, name), getattr(back, name)
             assert (sent.shape, sent.tobytes()) == (received.shape, received.tobytes())
         assert (back.evaluations, back.initial, back.hint) == (80, 9, b"\x00\xffhint")
+        assert (back.trials, back.sources) == (history.trials, history.sources)
 
     @pytest.mark.parametrize("space", [MIXED, TINY], ids=["mixed", "tiny"])
     def test_a_space_survives(self, space: SearchSpace) -> None:

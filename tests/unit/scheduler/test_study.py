@@ -25,12 +25,13 @@ from cnnbo.scheduler.events import (
     TrialCompleted,
     TrialFailed,
     TrialsRequested,
+    TrialsRetried,
     TrialStarted,
 )
 from cnnbo.scheduler.optimizers.base import History, Source, Suggestion
 from cnnbo.scheduler.optimizers.registry import create_optimizer
 from cnnbo.scheduler.space import CategoricalParameter, FloatParameter, IntParameter, SearchSpace
-from cnnbo.scheduler.spec import Direction, StudySpec, TrialSettings
+from cnnbo.scheduler.spec import Direction, ReportSettings, StudySpec, TrialSettings
 from cnnbo.scheduler.study import Study, StudyState
 from cnnbo.scheduler.trial import Failure, TrialState
 
@@ -61,18 +62,19 @@ class Script:
     def start(self, trial: int, device: str = "gpu-a") -> None:
         self.feed(TrialStarted(self.clock, trial, len(self.study.trial(trial).attempts) + 1, device))
 
-    def complete(self, trial: int, value: float, seconds: float = 1.0) -> list[Command]:
+    def complete(self, trial: int, value: float, seconds: float = 1.0, chance: float | None = None) -> list[Command]:
         self.clock += seconds
-        return self.feed(TrialCompleted(self.clock, trial, len(self.study.trial(trial).attempts), value))
+        attempt = len(self.study.trial(trial).attempts)
+        return self.feed(TrialCompleted(self.clock, trial, attempt, value, chance=chance))
 
     def fail(self, trial: int, failure: Failure, message: str = "", is_lost: bool = True) -> list[Command]:
         attempt = len(self.study.trial(trial).attempts)
         return self.feed(TrialFailed(self.clock, trial, attempt, failure, message, is_lost=is_lost))
 
-    def run(self, point: float, value: float, seconds: float = 1.0) -> int:
+    def run(self, point: float, value: float, seconds: float = 1.0, chance: float | None = None) -> int:
         [trial] = self.propose(point)
         self.start(trial)
-        self.complete(trial, value, seconds)
+        self.complete(trial, value, seconds, chance)
         return trial
 
 
@@ -361,6 +363,134 @@ def test_a_notebook_can_tell_failures(script: Script) -> None:
     study.tell(study.ask(), float("nan"))
     assert [trial.failure for trial in study.trials[:2]] == ["out_of_memory", "diverged"]
     assert study.trial(2).message == "The value was nan."
+
+
+# -- what luck explains
+
+
+@pytest.mark.parametrize(
+    ("direction", "value", "chance", "at_chance"),
+    [
+        (Direction.MAXIMIZE, 0.14, 0.14, True),
+        (Direction.MAXIMIZE, 0.15, 0.14, False),
+        (Direction.MINIMIZE, 2.25, 2.25, True),
+        (Direction.MINIMIZE, 2.2, 2.25, False),
+        (Direction.MAXIMIZE, 0.0, None, False),
+    ],
+)
+def test_a_value_no_better_than_chance_is_marked(
+    direction: Direction, value: float, chance: float | None, at_chance: bool
+) -> None:
+    """A trial that learnt nothing has ended well: it has a value and counts, and nobody takes it for a success."""
+    script = Script(StudySpec(SPACE, evaluations=4, direction=direction))
+    told = script.study.trial(script.run(0.1, value, chance=chance))
+    assert (told.state, told.value, told.failure) == (TrialState.COMPLETE, value, None)
+    assert (told.chance, told.at_chance, script.study.at_chance) == (chance, at_chance, int(at_chance))
+    assert script.study.finished == 1
+
+
+def test_the_study_file_knows_better_than_the_script_what_luck_explains() -> None:
+    """Who writes `[report] chance` says it of a script that nobody may edit."""
+    script = Script(StudySpec(SPACE, evaluations=4, report=ReportSettings(chance=0.5)))
+    told = [script.study.trial(script.run(*run)) for run in ((0.1, 0.4, 1.0, 0.2), (0.2, 0.6, 1.0, 0.9))]
+    assert [(trial.chance, trial.at_chance) for trial in told] == [(0.5, True), (0.5, False)]
+
+
+def test_the_optimizer_is_told_the_bound_instead_of_the_value(script: Script) -> None:
+    """Differences between values that luck explains are noise, which a surrogate would chase."""
+    script.run(0.1, 0.13, chance=0.2)
+    script.run(0.2, 0.9, chance=0.2)
+    script.run(0.3, 0.17, chance=0.25)
+    [pending] = script.propose(0.4)
+    history = script.study.history()
+    assert (history.observed.tolist(), history.objectives.tolist()) == ([[0.2]], [[-0.9]])
+    assert (history.censored.tolist(), history.bounds.tolist()) == ([[0.1], [0.3]], [[-0.2], [-0.25]])
+    assert history.taken.tolist() == [[0.2], [0.1], [0.3], [0.4]]
+    assert (history.trials, history.sources) == ((2, 1, 3, pending), (Source.SURROGATE,) * 4)
+    assert len(history.failed) == 0
+
+
+def test_the_best_is_one_at_chance_only_as_long_as_there_is_no_other(script: Script) -> None:
+    """Its value may even be the higher one, where the bound depends on the trial."""
+    script.run(0.1, 0.3, chance=0.4)
+    assert script.study.incumbent is not None and script.study.incumbent.id == 1
+    script.run(0.2, 0.25, chance=0.2)
+    assert script.study.incumbent.id == 2
+
+
+def test_a_study_with_every_trial_at_chance_is_finished(script: Script) -> None:
+    """Nothing failed; that nothing was learnt is for its screens to say."""
+    for point in (0.1, 0.2, 0.3, 0.4):
+        script.run(point, 0.1, chance=0.2)
+    assert (script.study.state, script.study.reason, script.study.at_chance) == ("finished", "evaluations", 4)
+
+
+def test_a_trial_at_chance_ends_a_row_of_crashes(script: Script) -> None:
+    """The script works: it came to its end."""
+    for point in (0.1, 0.2):
+        [trial] = script.propose(point)
+        script.start(trial)
+        script.fail(trial, Failure.CRASHED, "KeyError")
+    script.run(0.3, 0.1, chance=0.2)
+    [last] = script.propose(0.4)
+    script.start(last)
+    script.fail(last, Failure.CRASHED, "KeyError")
+    assert script.study.reason != "crashes"
+
+
+def test_trainings_that_gave_up_early_say_nothing_about_how_long_one_takes() -> None:
+    """Ten times the seconds of an early end at chance would kill the one training that learns."""
+    script = Script(StudySpec(SPACE, evaluations=20))
+    for k in range(9):
+        script.run(k / 20, 0.1, seconds=5.0, chance=0.2)
+    assert script.study.timeout_s == 24 * 3600
+    for k in range(5):
+        script.run(0.5 + k / 20, 0.9, seconds=100.0, chance=0.2)
+    assert script.study.timeout_s == 1000.0
+
+
+def test_a_bound_that_is_no_number_is_refused(script: Script) -> None:
+    """Nothing compares with NaN, so the trial would be neither at chance nor beyond it."""
+    [trial] = script.propose(0.1)
+    script.start(trial)
+    with pytest.raises(InvalidTransitionError):
+        script.complete(trial, 0.5, chance=math.nan)
+    assert script.study.trial(trial).state is TrialState.RUNNING
+
+
+def test_a_retry_withdraws_that_a_trial_was_at_chance(script: Script) -> None:
+    """What it comes to the second time is another matter."""
+    trial = script.run(0.1, 0.1, chance=0.2)
+    basis = script.study.basis()
+    script.feed(TrialsRetried(5.0, (trial,)))
+    withdrawn = script.study.trial(trial)
+    assert (withdrawn.chance, withdrawn.at_chance, script.study.at_chance) == (None, False, 0)
+    with pytest.raises(RequestError, match="the value of trial 1 that this ask knew was withdrawn"):
+        script.study.history(basis)
+    script.start(trial)
+    script.complete(trial, 0.9, chance=0.2)
+    assert script.study.history().objectives.tolist() == [[-0.9]]
+
+
+def test_an_ask_based_on_a_trial_at_chance_can_be_handed_over_again(script: Script) -> None:
+    """The bound is part of what the optimizer was told."""
+    script.run(0.1, 0.1, chance=0.2)
+    before, basis = script.study.history(), script.study.basis()
+    script.run(0.2, 0.15, chance=0.2)
+    again = script.study.history(basis)
+    assert again.censored.tolist() == before.censored.tolist() == [[0.1]]
+    assert again.bounds.tolist() == before.bounds.tolist() == [[-0.2]]
+    assert (again.trials, again.sources) == (before.trials, before.sources)
+
+
+def test_a_notebook_says_once_what_luck_explains() -> None:
+    """`tell` takes the value alone; the study knows the rest."""
+    study = Study(StudySpec(SPACE, evaluations=2, start=({"x": 0.5}, {"x": 0.25}), report=ReportSettings(chance=0.1)))
+    for value in (0.05, 0.1):
+        study.tell(study.ask(), value)
+    assert [trial.at_chance for trial in study.trials] == [True, True]
+    with pytest.raises(RequestError, match=r"is finished: .*; no trial is better than chance"):
+        study.ask()
 
 
 # -- what notebooks do wrong: a clear sentence, and a study as it was before

@@ -2,6 +2,8 @@
 
 import json
 import math
+import operator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -58,7 +60,14 @@ _ids, _attempts = st.integers(-1, 9), st.integers(-1, 4)
 _points = st.lists(st.lists(st.floats(-0.5, 1.5), max_size=3).map(tuple), max_size=3).map(tuple)
 nonsense: st.SearchStrategy[Event] = (
     st.builds(TrialStarted, st.just(2.0), _ids, _attempts, st.sampled_from(DEVICES))
-    | st.builds(TrialCompleted, st.just(2.0), _ids, _attempts, st.just(0.5) | st.just(math.inf))
+    | st.builds(
+        TrialCompleted,
+        st.just(2.0),
+        _ids,
+        _attempts,
+        st.just(0.5) | st.just(math.inf),
+        chance=st.none() | st.just(0.0) | st.just(math.nan),
+    )
     | st.builds(TrialFailed, st.just(2.0), _ids, _attempts, st.sampled_from(Failure), st.just("KeyError"))
     | st.builds(PointsSuggested, st.just(2.0), _ids, _points, st.just(Source.SOBOL), note=st.just("late"))
     | st.builds(AskDropped, st.just(2.0), _ids)
@@ -74,6 +83,8 @@ DEEP_STATES = {
     "failed by three losses",
     "retried after three losses",
     "retried complete",
+    "retried at chance",
+    "the best so far was at chance",
     "complete after a loss",
     "finished with every configuration tried",
     "finished by its budget",
@@ -97,6 +108,7 @@ class Known:
     attempts: int = 0
     lost: int = 0  # since the last retry
     value: float | None = None
+    at_chance: bool = False
 
 
 @dataclass
@@ -105,6 +117,7 @@ class Model:
 
     evaluations: int
     most_evaluations: int  # ever wanted
+    is_better: Callable[[float, float], bool]
     trials: dict[int, Known] = field(default_factory=dict)
     asks: dict[int, int] = field(default_factory=dict)
     asked: int = 0
@@ -141,7 +154,8 @@ class Model:
             case TrialCompleted() | TrialFailed():
                 known = self.trials.get(event.trial)
                 is_running = known is not None and known.state == "running" and event.attempt == known.attempts
-                return is_running and (isinstance(event, TrialFailed) or math.isfinite(event.value))
+                is_finite = isinstance(event, TrialFailed) or math.isfinite(event.value + (event.chance or 0.0))
+                return is_running and is_finite
             case TrialsRetried():
                 is_over = study.state == "cancelled" or study.is_archived or study.budget_limit is not None
                 ended = self.ids("complete", "failed")
@@ -179,13 +193,14 @@ class Model:
             case TrialCompleted():
                 known = self.trials[event.trial]
                 known.state, known.value = "complete", event.value
+                known.at_chance = event.chance is not None and not self.is_better(event.value, event.chance)
                 self.crashes.clear()
             case TrialFailed():
                 self._take_failure(self.trials[event.trial], event, was_cancelled)
             case TrialsRetried():
                 for number in event.trials:
                     known = self.trials[number]
-                    known.state, known.value, known.lost = "pending", None, 0
+                    known.state, known.value, known.at_chance, known.lost = "pending", None, False, 0
                 self.asks.clear()
                 self.crashes.clear()
             case StudyPaused():
@@ -227,7 +242,9 @@ def facts(study: Study) -> str:
         study.spec, study.state, study.reason, study.created_at, study.ended_at, study.is_archived, study.wall_clock_s,
         study.budget_limit, study.hint, study.insight, study.trials, study.ready, study.running, study.finished,
         study.incumbent, study.outstanding_asks, study.requestable, study.timeout_s, study.basis(),
+        study.at_chance,
         [getattr(history, name).tolist() for name in ("observed", "objectives", "failed", "pending", "excluded")],
+        history.censored.tolist(), history.bounds.tolist(), history.trials, history.sources,
         history.evaluations, history.initial, history.hint,
     )  # fmt: skip
     return repr(told)
@@ -248,7 +265,7 @@ class StudyMachine(RuleBasedStateMachine):
         start = tuple(space.decode(point) for point in POINTS[space][:starts])
         spec = StudySpec(space, name="s", evaluations=evaluations, direction=direction, start=start)
         self.study = Study(spec, at=1.0)
-        self.model = Model(evaluations, evaluations)
+        self.model = Model(evaluations, evaluations, operator.gt if direction == "maximize" else operator.lt)
         for point in POINTS[space][: min(starts, evaluations)]:
             self.model.add(point)
         self.journal: list[Event] = [StudyCreated(1.0, spec)]
@@ -311,9 +328,11 @@ class StudyMachine(RuleBasedStateMachine):
             notes["failed by three losses"] = trial.failure in ("device_lost", "interrupted")
             notes["completed after it was cancelled"] = after.state == "cancelled" and trial.state == "complete"
             notes["complete after a loss"] = trial.state == "complete" and trial.lost_attempts > 0
+            notes["the best so far was at chance"] = before.incumbent is not None and before.incumbent.at_chance
         if isinstance(happening, TrialsRetried):
             retried = [before.trial(number) for number in happening.trials]
             notes["retried complete"] = any(trial.state == "complete" for trial in retried)
+            notes["retried at chance"] = any(trial.at_chance for trial in retried)
             notes["retried after three losses"] = any(trial.lost_attempts == 3 for trial in retried)
         for note, is_so in notes.items():
             if is_so:
@@ -344,7 +363,7 @@ class StudyMachine(RuleBasedStateMachine):
         self.feed(
             PointsSuggested(
                 self.at(), ask, points, Source.SURROGATE, basis.observed, basis.failed, basis.pending, basis.excluded,
-                insight=insight, hint_in=self.study.hint, hint=hint,
+                insight=insight, hint_in=self.study.hint, hint=hint, censored=basis.censored,
             )
         )  # fmt: skip
 
@@ -354,7 +373,7 @@ class StudyMachine(RuleBasedStateMachine):
 
     # -- whole trials at once, or no course of fifty steps would get far ----------------------------------------------
 
-    def run_one(self, outcome: Failure | float, message: str = "") -> None:
+    def run_one(self, outcome: Failure | float, message: str = "", chance: float | None = None) -> None:
         """Run a trial to an end of an attempt, as far as the study wants one."""
         if self.study.requestable and not self.study.ready:
             self.feed(TrialsRequested(self.at(), 1))
@@ -367,17 +386,17 @@ class StudyMachine(RuleBasedStateMachine):
         if isinstance(outcome, Failure):
             self.feed(TrialFailed(self.at(), trial.id, attempt, outcome, message))
         else:
-            self.feed(TrialCompleted(self.at(), trial.id, attempt, outcome))
+            self.feed(TrialCompleted(self.at(), trial.id, attempt, outcome, chance=chance))
 
     def answer_plainly(self) -> None:
         [(ask, count)] = self.model.asks.items()
         basis = self.study.basis()
         self.feed(PointsSuggested(self.at(), ask, tuple(self.fresh()[:count]), Source.SOBOL, basis.observed))
 
-    @rule(times=st.sampled_from([1, 3, 8]), value=st.floats(-1, 1))
-    def run_well(self, times: int, value: float) -> None:
+    @rule(times=st.sampled_from([1, 3, 8]), value=st.floats(-1, 1), chance=st.sampled_from([None, 0.0]))
+    def run_well(self, times: int, value: float, chance: float | None) -> None:
         for _ in range(times):
-            self.run_one(value)
+            self.run_one(value, chance=chance)
 
     @rule(
         times=st.sampled_from([1, 3, 3, 4]),
@@ -415,10 +434,15 @@ class StudyMachine(RuleBasedStateMachine):
         assert self.feed(TrialStarted(self.at(), trial.id, len(trial.attempts) + 1, device, "token")) is not None
 
     @precondition(lambda self: self.study.running)
-    @rule(data=st.data(), value=st.floats(-1, 1) | st.sampled_from([1e300, -1e300, -0.0]))
-    def complete(self, data: st.DataObject, value: float) -> None:
+    @rule(
+        data=st.data(),
+        value=st.floats(-1, 1) | st.sampled_from([1e300, -1e300, -0.0]),
+        chance=st.none() | st.sampled_from([0.0, 0.25, -1e300]),
+    )
+    def complete(self, data: st.DataObject, value: float, chance: float | None) -> None:
         trial = data.draw(st.sampled_from(self.study.running))
-        assert self.feed(TrialCompleted(self.at(), trial.id, len(trial.attempts), value, {"loss": 0.5})) is not None
+        happening = TrialCompleted(self.at(), trial.id, len(trial.attempts), value, {"loss": 0.5}, chance=chance)
+        assert self.feed(happening) is not None
 
     @precondition(lambda self: self.study.running)
     @rule(
@@ -508,6 +532,7 @@ class StudyMachine(RuleBasedStateMachine):
         assert [trial.id for trial in trials] == [*range(1, len(trials) + 1)]
         assert [str(trial.state) for trial in trials] == [known.state for known in self.model.trials.values()]
         assert [trial.value for trial in trials] == [known.value for known in self.model.trials.values()]
+        assert [trial.at_chance for trial in trials] == [known.at_chance for known in self.model.trials.values()]
         assert [trial.point for trial in trials] == [known.point for known in self.model.trials.values()]
         assert len({trial.point for trial in trials}) == len(trials)
         assert len({tuple(trial.configuration.items()) for trial in trials}) == len(trials)
@@ -527,9 +552,21 @@ class StudyMachine(RuleBasedStateMachine):
         assert study.finished == len(self.model.ids("complete", "failed")) <= self.model.most_evaluations
         assert study.outstanding_asks == self.model.asks
         assert study.wall_clock_s == self.model.seconds
-        best = [known.value for known in self.model.trials.values() if known.value is not None]
+        told = [known for known in self.model.trials.values() if known.value is not None]
+        learnt = [known for known in told if not known.at_chance]
+        best = [known.value for known in learnt or told if known.value is not None]
+        assert study.at_chance == len(told) - len(learnt)
         pick = max if study.spec.direction == "maximize" else min
         assert (study.incumbent.value if study.incumbent else None) == (pick(best) if best else None)
+
+    @invariant()
+    def the_optimizer_is_handed_every_trial_once(self) -> None:
+        history = self.study.history()
+        points = [self.model.trials[number].point for number in history.trials]
+        assert sorted(history.trials) == [*self.model.trials]
+        assert [tuple(row) for row in history.taken.tolist()] == points
+        assert history.sources == tuple(self.study.trial(number).source for number in history.trials)
+        assert len(history.censored) == self.study.at_chance
 
     @invariant()
     def an_ended_study_rests(self) -> None:
