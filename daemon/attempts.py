@@ -248,7 +248,8 @@ def end_event(
     """The event that tells how an attempt ended."""
     facts = {key: value for key, value in asdict(evidence).items() if value is not None and messages.is_json(value)}
     if isinstance(outcome, Completed):
-        return TrialCompleted(at, trial, attempt, outcome.value, outcome.metrics, facts, resumed=outcome.resumed)
+        value, metrics = outcome.value, outcome.metrics
+        return TrialCompleted(at, trial, attempt, value, metrics, facts, resumed=outcome.resumed, chance=outcome.chance)
     failure = Failure(outcome.failure)
     message, metrics, resumed = outcome.message, outcome.metrics, outcome.resumed
     return TrialFailed(at, trial, attempt, failure, message, metrics, facts, is_lost, resumed=resumed)

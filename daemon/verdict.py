@@ -47,11 +47,13 @@ class Completed:
         value: the metric as reported, finite, in the user's direction.
         metrics: whatever else was reported, finite.
         resumed: whether it went on from a checkpoint, as its result says.
+        chance: the best value that luck explains, finite, as its result says; None if it doesn't.
     """
 
     value: float
     metrics: Mapping[str, float] = field(default_factory=dict)
     resumed: bool = False
+    chance: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,7 @@ def _judge_result(result: Mapping[str, Any]) -> Outcome | None:
         told = isinstance(message, str) and message
         return Failed(failure, told or f"The training code reported {claimed}.", metrics)
     value = _number(result.get("value"))
-    return None if value is None else _judge_value(value, metrics)
+    return None if value is None else _judge_value(value, metrics, _finite_number(result.get("chance")))
 
 
 def _sentence(message: str) -> str:
@@ -137,9 +139,9 @@ def _sentence(message: str) -> str:
     return clean(" ".join(message.split()).encode(errors="replace"))[:_MESSAGE_LIMIT]
 
 
-def _judge_value(value: float, metrics: Mapping[str, float]) -> Outcome:
+def _judge_value(value: float, metrics: Mapping[str, float], chance: float | None = None) -> Outcome:
     if math.isfinite(value):
-        return Completed(value, metrics)
+        return Completed(value, metrics, chance=chance)
     return Failed(Failure.DIVERGED, f"The value came out as {value}.", metrics)
 
 
@@ -190,6 +192,12 @@ def _number(value: object) -> float | None:
         return float(value)
     except OverflowError:  # an integer beyond any float
         return math.inf if value > 0 else -math.inf
+
+
+def _finite_number(value: object) -> float | None:
+    """A JSON number as a float; None for anything else, NaN and infinities included."""
+    number = _number(value)
+    return number if number is not None and math.isfinite(number) else None
 
 
 def read_result(directory: Path) -> dict[str, Any] | None:

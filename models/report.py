@@ -176,16 +176,20 @@ def _send(descriptor: int, line: bytes) -> None:
         pass  # full, or nobody there: progress is news, and the result goes another way
 
 
-def result(value: SupportsFloat, **metrics: SupportsFloat) -> None:
+def result(value: SupportsFloat, *, chance: SupportsFloat | None = None, **metrics: SupportsFloat) -> None:
     """Tell the value of the trial, once, at the end; a NaN or infinite one is the failure `diverged`.
 
     Args:
         value: the metric that the study optimises, in the user's direction.
+        chance: the best value that luck explains, in the same direction: a trial that is no better has learnt nothing,
+            and is shown and told to the optimizer as such. None = no value is luck. One that isn't finite is left out.
+            (So no metric can be called `chance`.)
         metrics: further numbers to keep; those that aren't finite are left out.
     """
     number = float(value)
     if math.isfinite(number):
-        _leave({"value": number, "metrics": _finite(metrics)})
+        bound = {} if chance is None else _finite({"chance": chance})
+        _leave({"value": number, **bound, "metrics": _finite(metrics)})
     else:
         failure("diverged", f"the value is {number}", **metrics)
 
@@ -194,7 +198,8 @@ def failure(kind: FailureKind, message: str, **metrics: SupportsFloat) -> None:
     """Tell that this configuration can't be trained; the script should then end.
 
     Args:
-        kind: `diverged` (the loss left the numbers, or nothing is learnt), or `out_of_memory`.
+        kind: `diverged` (the loss left the numbers; where nothing is learnt there is a `result`, with its `chance`), or
+            `out_of_memory`.
         message: one sentence for the user.
         metrics: numbers to keep all the same; those that aren't finite are left out.
     """

@@ -1,16 +1,18 @@
-"""When a network counts as stuck at the majority class: the failure `diverged`, not a value.
+"""When a network counts as stuck at the majority class, and which accuracy luck explains.
 
-Such a network has learnt nothing, yet scores the share of the most frequent digit (about 0.19 on SVHN's test set). Told
-as a value that is a plateau with a cliff, which misleads any surrogate. The rule is the same for every optimizer, also
-for random search, and depends on the trial alone, never on time or on other trials:
+Such a network has learnt nothing, yet scores the share of the most frequent digit (about 0.19 on SVHN's test set). So
+a value is told together with its bound, the highest accuracy that luck explains; what isn't above that is at chance, a
+value of its own kind. The rule is the same for every optimizer, also for random search, and depends on the trial alone,
+never on time or on other trials:
 
 1. At every tenth of the steps from the second to the ninth the network answers the first images of the validation side
    (at most 1,000; the side is in random order). Two checks in a row at which every image got the same answer end the
-   trial: one may be a bad moment, two are a tenth of the training without a sign of life. Which digit it is doesn't
+   training: one may be a bad moment, two are a tenth of the training without a sign of life. Which digit it is doesn't
    matter; the last layer's biases may still swing. Of 26 drawn configurations on street_mnist (3x3 filters, batch 20,
    one epoch) 15 met this, and none of them was beyond chance at the end; whatever learnt gave three answers or more.
-2. At the end, on the whole validation side of n images, an accuracy that luck explains is no value: one that isn't
-   above the majority's share p by more than three standard deviations of n guesses' accuracy, 3 √(p (1 - p) / n).
+   What was trained so far is then scored like any other network.
+2. At the end, on the whole validation side of n images, luck explains every accuracy that isn't above the majority's
+   share p by more than three standard deviations of n guesses' accuracy, 3 √(p (1 - p) / n).
 """
 
 import math
@@ -45,9 +47,19 @@ class Score:
 
     @property
     def chance(self) -> float:
-        """The highest accuracy that doesn't count as learnt, 0-1: part 2 of the rule."""
-        share = self.majority / self.images
-        return share + _DEVIATIONS * math.sqrt(share * (1 - share) / self.images)
+        """The highest accuracy that luck explains, 0-1: part 2 of the rule."""
+        return best_of_luck(self.majority, self.images)
+
+
+def best_of_luck(majority: int, images: int) -> float:
+    """The highest accuracy that luck explains, 0-1: part 2 of the rule.
+
+    Args:
+        majority: how many of the images show the most frequent digit.
+        images: how many there are, >= 1.
+    """
+    share = majority / images
+    return min(1.0, share + _DEVIATIONS * math.sqrt(share * (1 - share) / images))
 
 
 def check_steps(steps: int) -> frozenset[int]:

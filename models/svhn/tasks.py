@@ -53,14 +53,15 @@ def open_test_set(folder: Path) -> tuple[Images, Digits]:
     return read_part(path)
 
 
-def report_score(task: report.Task, correct: int, images: int, trained: int, **metrics: float) -> None:
-    """Tell what a trial came to.
+def report_score(task: report.Task, correct: int, images: int, trained: int, chance: float, **metrics: float) -> None:
+    """Tell what a trial came to; a value that trials are compared by is told with what luck explains.
 
     Args:
         task: what was trained for; says whether the images were the validation side or the test set.
         correct: how many images were answered rightly.
         images: how many there were, >= 1.
         trained: how many images were trained on.
+        chance: the highest accuracy that luck explains, 0-1.
         metrics: whatever else is to be kept.
     """
     accuracy = correct / images
@@ -69,4 +70,4 @@ def report_score(task: report.Task, correct: int, images: int, trained: int, **m
             accuracy, test_accuracy=accuracy, test_images=images, test_correct=correct, train_images=trained, **metrics
         )
     else:
-        report.result(accuracy, val_accuracy=accuracy, **metrics)
+        report.result(accuracy, chance=chance if task == "tune" else None, val_accuracy=accuracy, **metrics)

@@ -1,6 +1,7 @@
 """`python -m cnnbo.models.svhn.train`: one trial of `svhn-cnn`, under the trial contract.
 
-Trains on 80 % of train + extra and reports `val_accuracy`, the accuracy on the other 20 %. The same seed and
+Trains on 80 % of train + extra and reports `val_accuracy`, the accuracy on the other 20 %, with the highest one that
+luck explains (`chance`). A network that is stuck at the majority class is trained no further. The same seed and
 configuration give the same value on the same machine with the same number of CPU threads; on a GPU, nearly.
 
 Other tasks than `tune`: `trace` also keeps the accuracy on a sample of the validation side at 24 steps on the way, as
@@ -40,7 +41,7 @@ _REPORT_S: Final = 1.0
 
 
 class DivergedError(Exception):
-    """The configuration can't be trained.
+    """The configuration can't be trained: the loss isn't finite any more.
 
     Attributes:
         metrics: what was measured all the same.
@@ -155,14 +156,16 @@ class Run:
     def train(self) -> Score:
         """Train to the end and score what the task is judged by: the validation side, or the test set.
 
+        A network that is stuck at the majority class has come to its end early, where the trial wants that.
+
         Raises:
             ConfigurationError: the test set is damaged.
-            DivergedError: the loss isn't finite any more, or the network sits at the majority class.
+            DivergedError: the loss isn't finite any more.
             StoppedError: `stop` was called in time.
         """
         self._take_steps()
         report.phase("evaluating")
-        return self._test() if self._context.task == "final" else self._validate()
+        return self._test() if self._context.task == "final" else self.trainer.score(self._validation)
 
     @property
     def curve(self) -> dict[str, float]:
@@ -183,23 +186,13 @@ class Run:
             self._advance(iterator, begin, end)
             if begin == self.begin:
                 report.phase("training")
-            if end in checks:
-                self._check(end)
+            if end in checks and self._is_stuck_after_check(end):
+                return
             is_last = self._is_asked_to_stop  # looked at once, for a signal may come between any two lines
             if is_last or end in epoch_ends:
                 self._keep(end)
             if is_last:
                 raise StoppedError(f"asked to end at step {end} of {self._steps}")
-
-    def _validate(self) -> Score:
-        score = self.trainer.score(self._validation)
-        if self._stops_at_chance and score.accuracy <= score.chance:
-            raise DivergedError(
-                f"validation accuracy {score.accuracy:.4f} is no better than the most frequent digit's "
-                f"(up to {score.chance:.4f} may be luck)",
-                val_accuracy=score.accuracy,
-            )
-        return score
 
     def _test(self) -> Score:
         # Once the test set has been seen there must be no way back to training.
@@ -240,13 +233,14 @@ class Run:
             **({"val_accuracy": self._checks[-1].accuracy} if self._checks else {}),
         )
 
-    def _check(self, step: int) -> None:
+    def _is_stuck_after_check(self, step: int) -> bool:
+        """Score the sample; whether that ends the training, which the log then says."""
         self._checks.append(self.trainer.score(self._sample))
-        if self._stops_at_chance and is_stuck(self._checks):
-            raise DivergedError(
-                f"stuck at the majority class: at step {step} of {self._steps} every image still gets the same answer",
-                val_accuracy=self._checks[-1].accuracy,
-            )
+        if not (self._stops_at_chance and is_stuck(self._checks)):
+            return False
+        stuck = f"stuck at the majority class: at step {step} of {self._steps} every image still gets the same answer"
+        print(f"{stuck}; the training ends here", flush=True)
+        return True
 
 
 def _use_the_machine() -> None:
@@ -284,7 +278,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 128 + signal.SIGTERM  # as a shell would tell it
     else:
-        report_score(context.task, score.correct, score.images, run.images, **run.curve)
+        report_score(context.task, score.correct, score.images, run.images, score.chance, **run.curve)
     run.forget()
     return 0
 

@@ -72,6 +72,16 @@ def test_a_result_says_whether_it_went_on_from_a_checkpoint(said: object, resume
     assert judge(FINE, told, pattern=False) == Failed(Failure.DIVERGED, "why", resumed=resumed)
 
 
+@pytest.mark.parametrize(
+    ("said", "chance"),
+    [(0.14, 0.14), (2, 2.0), (None, None), (float("nan"), None), (float("inf"), None), ("0.1", None), (True, None)],
+)
+def test_a_result_says_what_luck_explains(said: object, chance: float | None) -> None:
+    """A value stands whatever is wrong with its bound: what was trained was trained."""
+    assert judge(FINE, {"value": 0.5, "chance": said}, pattern=False) == Completed(0.5, chance=chance)
+    assert judge(FINE, {"value": 0.5}, pattern=False) == Completed(0.5)
+
+
 def test_a_result_without_a_number_excuses_no_stop() -> None:
     """Half a result at a reboot is still a reboot."""
     assert failure_of(ExitEvidence(stopped_by="lifeline"), {}) is Failure.INTERRUPTED
@@ -257,7 +267,7 @@ def test_nothing_to_go_by_is_nothing_to_harvest(tmp_path: Path, evidence: str | 
 
 
 RESULTS: list[dict[str, Any]] = [
-    {"value": 0.93, "metrics": {"loss": 0.1, "epoch": 3}},
+    {"value": 0.93, "chance": 0.14, "metrics": {"loss": 0.1, "epoch": 3}},
     {"failure": "diverged", "message": "The loss is NaN.", "metrics": {"loss": 0.1}},
 ]
 EVIDENCE = ExitEvidence(1, None, "spawn", "No such file.", 1.5, 20.0, 2, matches=2, value=0.5).to_dict()
@@ -287,6 +297,7 @@ def test_whatever_a_trial_leaves_comes_to_something_that_can_be_kept(
         outcome = harvest(directory, pattern)
     if isinstance(outcome, Completed):
         assert type(outcome.value) is float and math.isfinite(outcome.value)
+        assert outcome.chance is None or (type(outcome.chance) is float and math.isfinite(outcome.chance))
     elif isinstance(outcome, Failed):
         assert outcome.message.isprintable() and len(outcome.message) <= 500
     if outcome is not None:

@@ -89,16 +89,23 @@ def test_a_result_is_a_value_with_metrics(told: Desk) -> None:
     assert {path.name for path in told.folder.iterdir()} == {"checkpoints", "result.json"}
 
 
+@pytest.mark.parametrize(("chance", "left"), [(0.14, {"chance": 0.14}), (None, {}), (float("nan"), {})])
+def test_a_result_says_what_luck_explains(told: Desk, chance: float | None, left: dict[str, float]) -> None:
+    """What isn't finite is left out, as it is of the metrics: JSON has no word for it."""
+    report.result(0.93, chance=chance, val_loss=0.2)
+    assert told.result() == {"value": 0.93, "metrics": {"val_loss": 0.2}} | left
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("-inf")])
 def test_a_value_that_is_no_number_is_diverged(told: Desk, value: float) -> None:
     """JSON has no NaN, and the contract calls it `diverged`."""
-    report.result(value, val_loss=2.0)
+    report.result(value, chance=0.1, val_loss=2.0)
     left = told.result()
     assert (left["failure"], left["metrics"]) == ("diverged", {"val_loss": 2.0})
 
 
 def test_a_failure_names_its_kind_and_keeps_metrics(told: Desk) -> None:
-    """The accuracy of a stuck network is kept though it is no value."""
+    """What was measured before is kept though it is no value."""
     report.failure("out_of_memory", "too wide", val_accuracy=0.1)
     assert told.result() == {"failure": "out_of_memory", "message": "too wide", "metrics": {"val_accuracy": 0.1}}
 

@@ -1,6 +1,6 @@
 import pytest
 
-from cnnbo.models.svhn.chance import Score, check_steps, is_stuck, sample_size, trace_steps
+from cnnbo.models.svhn.chance import Score, best_of_luck, check_steps, is_stuck, sample_size, trace_steps
 
 ONE_ANSWER = Score(images=200, correct=25, majority=25, answers=1)
 SLOW = Score(images=200, correct=25, majority=25, answers=3)
@@ -30,6 +30,12 @@ def test_what_luck_explains_depends_on_how_many_were_asked() -> None:
     """0.19 + 3 √(0.19 · 0.81 / n): wide for few images, narrow for the real validation side."""
     assert Score(1_000, 0, 190, 1).chance == pytest.approx(0.2272, abs=1e-4)
     assert Score(100_000, 0, 19_000, 1).chance == pytest.approx(0.1937, abs=1e-4)
+
+
+def test_luck_explains_no_more_than_everything() -> None:
+    """A share of right answers is at most 1, however few images there are."""
+    assert best_of_luck(9, 10) == 1.0
+    assert best_of_luck(10, 10) == 1.0
 
 
 def test_all_checks_together_cost_one_validation() -> None:

@@ -15,6 +15,7 @@ from tests.unit.models.desk import random_part
 
 from cnnbo.models.registry import SVHN_FOREST
 from cnnbo.models.report import TEST_SET_MARK, TrialContext
+from cnnbo.models.svhn.chance import best_of_luck
 from cnnbo.models.svhn.data import open_fold
 from cnnbo.models.svhn.layout import FILES, write_part
 from cnnbo.models.svhn.tasks import training_rows
@@ -160,6 +161,16 @@ def test_only_a_final_training_opens_the_test_set(forge: Forge, folder: Path, mo
     assert (ended.status, ended.stderr) == (0, "")
     assert "val_accuracy" in ended.result["metrics"]
     assert not ended.opened_test_set
+
+
+def test_only_what_trials_are_compared_by_is_told_with_its_luck(forge: Forge, folder: Path, module: str) -> None:
+    """A trace is a curve and a final training a score of the test set: neither is a trial of a search."""
+    digits = open_fold(folder).validation_digits()
+    bound = best_of_luck(np.bincount(digits).max(), len(digits))
+    assert 0.1 < bound < 1
+    for task in ("tune", "trace", "final"):
+        ended = forge.run(module, folder, task=task, stop_at_chance=False)
+        assert ended.result.get("chance") == (bound if task == "tune" else None)
 
 
 def test_a_missing_test_set_is_told_before_the_training(forge: Forge, random_folder: Path, module: str) -> None:
