@@ -93,6 +93,7 @@ def _trial_news(study: Study, trial: Trial, name: "TrialEventName") -> "TrialEve
         "attempt": len(trial.attempts),
         "device": trial.attempts[-1].device,
         "value": trial.value,
+        "at_chance": trial.at_chance,
         "failure": trial.failure,
         "message": trial.message or None,
         "source": trial.source,

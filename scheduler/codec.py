@@ -19,7 +19,7 @@ from typing import Any, Literal, Union, cast, get_args, get_origin
 from cnnbo.scheduler.errors import CnnboError
 from cnnbo.scheduler.events import DeviceEvent, Event
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """Version of the journal's format, its tables and the journalled form of events alike.
 
 It rises when an older cnnbo would refuse what a newer one writes, or read something else from it: a new kind of event

@@ -228,11 +228,13 @@ class Finalist:
         trial: which found it.
         values: what it came to with fresh seeds, as the metric is reported; empty where nothing was confirmed (yet).
         failures: how many trainings with fresh seeds failed.
+        at_chance: how many of the values are no better than chance.
     """
 
     trial: Trial
     values: tuple[float, ...] = ()
     failures: int = 0
+    at_chance: int = 0
 
     @property
     def mean(self) -> float:
@@ -243,14 +245,17 @@ class Finalist:
 def finalists(study: Study, evaluations: int, confirm: Study | None = None) -> tuple[Finalist, ...]:
     """A run's best configurations by what was measured in it, best first, the earlier of equals.
 
+    None of them is at chance, unless all of the run's are: then it is one alone, for luck put them in their order.
+
     Args:
         study: the run.
         evaluations: so many of its trials count, the first ones.
         confirm: the study that trained them again, if there is one.
     """
     complete = [t for t in study.trials if t.state is TrialState.COMPLETE and t.id <= evaluations]
-    best = sorted(complete, key=lambda trial: objective(trial, study.spec.direction))[:FINALISTS]
-    return tuple(_confirmed(trial, confirm) for trial in best)
+    best = sorted(complete, key=lambda trial: (trial.at_chance, objective(trial, study.spec.direction)))
+    learnt = [trial for trial in best if not trial.at_chance][:FINALISTS]
+    return tuple(_confirmed(trial, confirm) for trial in learnt or best[:1])
 
 
 def objective(trial: Trial, direction: Direction) -> float:
@@ -262,7 +267,8 @@ def objective(trial: Trial, direction: Direction) -> float:
 def _confirmed(trial: Trial, confirm: Study | None) -> Finalist:
     again = [] if confirm is None else [t for t in confirm.trials if t.configuration == trial.configuration]
     values = tuple(t.value for t in again if t.value is not None)
-    return Finalist(trial, values, sum(t.state is TrialState.FAILED for t in again))
+    failures = sum(t.state is TrialState.FAILED for t in again)
+    return Finalist(trial, values, failures, sum(t.at_chance for t in again))
 
 
 def confirmed(candidates: Sequence[Finalist], direction: Direction) -> Finalist | None:
@@ -317,7 +323,7 @@ def _best(members: Members) -> Configuration:
     """The best configuration of all runs."""
     incumbents = [study.incumbent for study in members.search.values() if study.incumbent is not None]
     direction = members.studies[0].spec.direction
-    return min(incumbents, key=lambda trial: objective(trial, direction)).configuration
+    return min(incumbents, key=lambda trial: (trial.at_chance, objective(trial, direction))).configuration
 
 
 def _figure2_spec(template: StudySpec, plan: Plan, base: Configuration) -> StudySpec:

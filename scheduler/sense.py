@@ -1,5 +1,6 @@
 """Whether a study makes sense: what a study file can't say, another client might."""
 
+import math
 import re
 from collections.abc import Iterator
 
@@ -42,6 +43,10 @@ def _nonsense(spec: StudySpec) -> Iterator[str]:
         yield "its command names no program"
     if spec.report.pattern is not None and not _is_pattern(spec.report.pattern):
         yield f"report.pattern {spec.report.pattern!r} is no regular expression"
+    if spec.report.chance is not None and not math.isfinite(spec.report.chance):
+        yield f"report.chance must be a number that others can be compared with, not {spec.report.chance}"
+    if spec.report.chance is not None and spec.model is not None:
+        yield f"report.chance is for commands; {spec.model} says by itself what luck explains"
     if any(not name or "=" in name for name in spec.origin.environment):
         yield "a variable of its environment has no name"
     if not all(map(_can_be_handed_on, _texts(encode_value(spec)))):

@@ -33,7 +33,7 @@ DEVICES = ("cpu-0", "cpu-1")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a training: a value or a failure, with what else was measured."""
+    """What became of a training: a value with what luck explains, or a failure, with what else was measured."""
 
     value: float | None
     duration_s: float = 4.0
@@ -41,6 +41,7 @@ class Outcome:
     metrics: dict[str, float] = field(default_factory=dict)
     energy_j: float | None = None
     opened_test_set: bool = False
+    chance: float | None = None
 
 
 Training = Callable[[StudySpec, Trial], Outcome]
@@ -132,6 +133,7 @@ def _end(at: float, trial: Trial, outcome: Outcome) -> Event:
         outcome.metrics,
         energy_j=outcome.energy_j,
         opened_test_set=outcome.opened_test_set,
+        chance=outcome.chance,
     )
 
 

@@ -144,6 +144,10 @@ class TrialObject(Told):
     """Parameters with their values."""
     value: float | None
     """The metric as reported; null unless `complete`."""
+    chance: float | None
+    """The best value that luck explains; null if nobody said, and unless `complete`."""
+    at_chance: bool | None
+    """Whether the value is no better than `chance`: the trial is complete, and learnt nothing."""
     failure: Failure | None
     """Why it failed; null unless `failed`."""
     source: Source
@@ -226,10 +230,12 @@ class StudyObject(Told):
     """Trials that run now."""
     failed: Count
     """Trials that failed."""
+    at_chance: Count | None
+    """Complete trials whose value is no better than chance; they count as finished, not as failed."""
     cancelled: Count
     """Trials that were cancelled."""
     best: BestObject | None
-    """The best completed trial."""
+    """The best completed trial; one at chance only as long as there is no other."""
     best_trial: Number | None
     """Its id once more, for readers of flat objects."""
     best_value: float | None
@@ -306,6 +312,8 @@ class ComparisonObject(Told):
     """Trials that run now."""
     failed: Count
     """Trials that failed."""
+    at_chance: Count | None
+    """Complete trials whose value is no better than chance."""
     cancelled: Count
     """Trials that were cancelled."""
     energy_kwh: Amount | None
@@ -375,6 +383,8 @@ class TrialEvent(Told):
     """UUID of the device of that attempt."""
     value: float | None
     """The metric as reported; null unless complete."""
+    at_chance: bool | None
+    """Whether it is complete with a value no better than chance."""
     failure: Failure | None
     """Why the trial failed; null unless it did."""
     message: str | None

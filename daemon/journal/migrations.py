@@ -73,7 +73,18 @@ def _to_2(connection: sqlite3.Connection) -> None:
         connection.execute("UPDATE device SET body = ? WHERE uuid = ?", (json.dumps(device), uuid))
 
 
-MIGRATIONS: Final[Mapping[int, Callable[[sqlite3.Connection], None]]] = {2: _to_2}
+_TABLES_3: Final = """
+ALTER TABLE trial ADD COLUMN chance REAL;
+ALTER TABLE trial ADD COLUMN at_chance INTEGER NOT NULL DEFAULT 0;
+"""
+
+
+def _to_3(connection: sqlite3.Connection) -> None:
+    """Trials with what luck explains, and whether their value is no better; asks that know such trials."""
+    run_script(connection, _TABLES_3)
+
+
+MIGRATIONS: Final[Mapping[int, Callable[[sqlite3.Connection], None]]] = {2: _to_2, 3: _to_3}
 """By the format that a migration leads to, from the one before it."""
 
 

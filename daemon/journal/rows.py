@@ -77,7 +77,8 @@ def insert_receipt(connection: sqlite3.Connection, receipt: Receipt | None) -> N
 def insert_trials(connection: sqlite3.Connection, key: int, trials: Sequence[Trial]) -> None:
     """Add trials of a study with their attempts, in place of what was there of them."""
     connection.executemany(
-        "INSERT OR REPLACE INTO trial VALUES (?, ?, ?, ?, ?, ?, ?, ?)", [_trial_row(key, trial) for trial in trials]
+        "INSERT OR REPLACE INTO trial VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [_trial_row(key, trial) for trial in trials],
     )
     connection.executemany(
         "INSERT OR REPLACE INTO attempt VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -122,4 +123,5 @@ def _study_columns(study: Study) -> dict[str, object]:
 def _trial_row(key: int, trial: Trial) -> tuple[object, ...]:
     failure = None if trial.failure is None else str(trial.failure)
     configuration = json.dumps(dict(trial.configuration))
-    return (key, trial.id, str(trial.state), trial.value, failure, str(trial.source), configuration, trial.message)
+    kept = (key, trial.id, str(trial.state), trial.value, failure, str(trial.source), configuration, trial.message)
+    return (*kept, trial.chance, int(trial.at_chance))

@@ -14,7 +14,8 @@ class LogSink:
     def publish(self, message: Message) -> None:
         """Log an event; everything else is passed over."""
         if message.delivery is Delivery.EVENT and message.body is not None:
-            _log.info("%s", " ".join(f"{key}={value}" for key, value in message.body.items() if value is not None))
+            told = {key: value for key, value in message.body.items() if value is not None and value is not False}
+            _log.info("%s", " ".join(f"{key}={value}" for key, value in told.items()))
 
     async def run(self) -> None:
         """Nothing is left to deliver: waits until cancelled."""

@@ -128,7 +128,7 @@ def _build(
         start=start,
         data_dir=data_dir,
         trial=_trial(table, model),
-        report=ReportSettings(table.report.pattern, table.report.use),
+        report=ReportSettings(table.report.pattern, table.report.use, table.report.chance),
         budget=_budget(table, faults),
         max_devices=table.devices.max,
         hours=table.devices.hours,
@@ -221,7 +221,8 @@ def _check_command(table: StudyTable, space: SearchSpace | None, faults: Faults)
 
 def _check_report(table: StudyTable, model: ModelSpec | None, written: set[str], faults: Faults) -> None:
     if model and "report" in written:
-        faults.add(("report",), f"report: {model.name} reports by itself; remove the table.")
+        sentence = f"report: {model.name} reports by itself, what luck explains included; remove the table."
+        faults.add(("report",), sentence)
     elif table.report.pattern is not None:
         if problem := _pattern_problem(table.report.pattern):
             faults.add(("report", "pattern"), f"report.pattern: {problem}")

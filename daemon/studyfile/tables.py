@@ -136,6 +136,7 @@ class ReportTable(_Table):
 
     pattern: _Text | None = None
     use: Literal["last", "best", "mean"] = "last"
+    chance: float | None = None
 
 
 class BudgetTable(_Table):

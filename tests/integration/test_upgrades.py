@@ -1,5 +1,6 @@
 """A study that an older cnnbo began goes on with this one."""
 
+import json
 import shutil
 import sqlite3
 import subprocess
@@ -69,6 +70,24 @@ def test_a_study_of_format_2_goes_on_to_its_end(box: Box) -> None:
     assert [attempt["outcome"] for attempt in attempts] == ["interrupted", "complete"]
     with closing(sqlite3.connect(box.state / JOURNAL_NAME)) as db:
         kept = {t: db.execute(f"SELECT count(*) FROM {t}").fetchone()[0] for t in ("device_event", "receipt", "outbox")}
+    assert kept == {"device_event": 4, "receipt": 1, "outbox": 55}
+
+
+def test_a_study_of_format_3_goes_on_to_its_end(box: Box) -> None:
+    """What luck explains is in its file, and in one trial's result; the trial that ran is at chance, too."""
+    take_over(box, 3)
+    begun = box.json("show", "goes-on")
+    assert (begun["state"], begun["finished"], begun["failed"], begun["at_chance"]) == ("running", 5, 0, 2)
+    assert [trial["id"] for trial in begun["trials"] if trial["at_chance"]] == [1, 4]
+    assert {trial["chance"] for trial in begun["trials"]} == {0.9, None}
+    daemon = box.daemon("--devices", "cpu:2")
+    shown = finish(box, "goes-on", daemon)
+    assert (shown["state"], shown["finished"], shown["failed"], shown["at_chance"]) == ("finished", 6, 0, 3)
+    assert (shown["best_trial"], shown["trials"][4]["at_chance"]) == (6, True)
+    with closing(sqlite3.connect(box.state / JOURNAL_NAME)) as db:
+        asked = [json.loads(body) for (body,) in db.execute("SELECT body FROM event WHERE type = 'PointsSuggested'")]
+        kept = {t: db.execute(f"SELECT count(*) FROM {t}").fetchone()[0] for t in ("device_event", "receipt", "outbox")}
+    assert any(event["censored"] for event in asked)
     assert kept == {"device_event": 4, "receipt": 1, "outbox": 55}
 
 

@@ -43,7 +43,7 @@ COURSE: list[Event] = [
     TrialsRequested(2.0, 1),
     PointsSuggested(3.0, 0, ((1 / 3,),), Source.SURROGATE, hint=b"\x00\x01"),
     TrialStarted(4.0, 1, 1, "GPU-1", "token"),
-    TrialCompleted(5.0, 1, 1, 0.1 + 0.2),
+    TrialCompleted(5.0, 1, 1, 0.1 + 0.2, chance=1 / 3),
 ]
 
 

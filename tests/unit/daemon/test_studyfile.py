@@ -129,6 +129,13 @@ def test_a_command_needs_no_more_than_its_space() -> None:
     assert (spec.start, spec.metric, spec.data_dir) == ((), "value", None)
 
 
+@pytest.mark.parametrize(("written", "chance"), [("0.14", 0.14), ("-2", -2.0), ("2.25e0", 2.25)])
+def test_what_luck_explains_needs_no_pattern(written: str, chance: float) -> None:
+    """A script that writes a result file may know less than its user."""
+    assert parsed(COMMAND + f"[report]\nchance = {written}\n").report.chance == chance
+    assert parsed(COMMAND).report.chance is None
+
+
 def test_choices_keep_their_types() -> None:
     """1, 1.0, true and "1" are four different choices."""
     space = 'act = { type = "categorical", choices = [1, 1.0, true, "1"] }\n'
@@ -289,6 +296,13 @@ IN_TABLES = [
     ('[report]\npattern = "acc: ("', "is no regular expression"),
     ('[report]\npattern = "a{99999999999999999999}"', "is no regular expression"),
     ('[report]\npattern = "acc: [0-9.]+"', "has no group; put ( ) around the number"),
+    ("[report]\nchance = nan", "report.chance: must be finite, not nan; write a number."),
+    ("[report]\nchance = -inf", "report.chance: must be finite, not -inf; write a number."),
+    (f"[report]\nchance = 1{'0' * 400}", "report.chance: is a whole number beyond 2**53; use a smaller one."),
+    ('[report]\nchance = "0.14"', 'report.chance: must be a number, not "0.14".'),
+    ("[report]\nchance = true", "report.chance: must be a number, not true."),
+    ("[report]\nchanse = 0.14", '"chanse" is no key of report; did you mean "chance"?'),
+    ("[trial]\nchance = 0.14", '"chance" is no key of trial; it belongs into the table [report].'),
     ('[report]\nuse = "best"', "report.use: says which match of report.pattern counts; add a pattern."),
     ('[data]\ndir = "~/digits"', 'data.dir: the ~ of "~/digits" is not expanded here'),
     ("[foo]\na = 1", '"foo" is no key of a study file'),
@@ -319,7 +333,11 @@ OF_MODELS = [
     ('model = "svhn-cnn"\ndata.dir = "d"', 'name is missing; give the study one, like name = "svhn".'),
     ('name = "a"', "what to train is missing"),
     (MODEL + 'metric = "loss"', 'metric: svhn-cnn reports "val_accuracy"'),
-    (MODEL + '[report]\npattern = "(a)"', "report: svhn-cnn reports by itself; remove the table."),
+    (MODEL + "[report]\nchance = 0.14", "report: svhn-cnn reports by itself, what luck explains included; remove"),
+    (
+        MODEL + '[report]\npattern = "(a)"',
+        "report: svhn-cnn reports by itself, what luck explains included; remove the table.",
+    ),
     (MODEL + "[space]", "space: name at least one parameter."),
     (MODEL + '[space]\nwidth = { type = "int", low = 1, high = 2 }', "space.width: svhn-cnn has no such parameter"),
     (

@@ -23,7 +23,7 @@ from cnnbo.scheduler.events import StudyArchived, StudyCancelled, StudyPaused
 from cnnbo.scheduler.space import FloatParameter, SearchSpace
 from cnnbo.scheduler.spec import Direction, Plan, Stage, StudySpec, Task
 from cnnbo.scheduler.study import Study, StudyState
-from cnnbo.scheduler.trial import TrialState
+from cnnbo.scheduler.trial import Trial, TrialState
 
 PLAN = Plan("small", ("bo", "random"), runs=2, evaluations=6, confirm=2, figure2=True)
 
@@ -230,6 +230,49 @@ def test_finalists_are_the_best_in_either_direction() -> None:
     played = comparison(PLAN, lambda spec, trial: Outcome(float(trial.id)), Direction.MINIMIZE)
     study = members(played).runs("bo")[0]
     assert [finalist.trial.id for finalist in finalists(study, 6)] == [1, 2, 3]
+
+
+def mostly_luck(spec: StudySpec, trial: Trial) -> Outcome:
+    """Of six trials the first and the fifth learn something; the luckiest of the others has the best value."""
+    value = {1: 0.3, 2: 0.19, 3: 0.35, 5: 0.5}.get(trial.id, 0.1)
+    return Outcome(value, chance=0.2 if trial.id in (1, 5) else 0.4)
+
+
+def test_no_finalist_is_at_chance_where_others_exist() -> None:
+    """To train luck again three times would be a waste, and to choose it a mistake."""
+    run = Played(replace(opening()[0].study.spec, evaluations=6))
+    play([run], mostly_luck)
+    assert [finalist.trial.id for finalist in finalists(run.study, 6)] == [5, 1]
+    assert [finalist.trial.id for finalist in finalists(run.study, 4)] == [1]
+
+
+def test_a_run_with_nothing_but_luck_has_that_value() -> None:
+    """Its best found is the best of it, and one training again is enough to see what that is worth."""
+    runs = opening()
+    play(runs, lambda spec, trial: Outcome(trial.id / 100, chance=0.2))
+    assert [f.trial.id for f in finalists(runs[0].study, 6)] == [6]
+    assert members(runs).state is StudyState.RUNNING
+    confirm = next(spec for spec in due(members(runs)) if spec.part is not None and spec.part.stage is Stage.CONFIRM)
+    played = Played(confirm)
+    play([played], lambda spec, trial: Outcome(0.15, chance=0.2))
+    for best, chosen in choices(members([*runs, played]), lines(PLAN)[0]):
+        assert best is not None and best == chosen
+        assert (best.trial.value, best.values, best.at_chance, best.failures) == (0.06, (0.15, 0.15), 2, 0)
+
+
+def test_figure_2_is_drawn_around_what_was_learnt() -> None:
+    """A run of nothing but luck may have the highest value."""
+    runs = opening()
+
+    def training(spec: StudySpec, trial: Trial) -> Outcome:
+        is_lucky = spec.name == "small-bo-1"
+        return Outcome(0.39 if is_lucky else 0.3, chance=0.4 if is_lucky else 0.2)
+
+    play(runs, training)
+    figure2 = next(spec for spec in due(members(runs)) if spec.part is not None and spec.part.stage is Stage.FIGURE2)
+    lucky = runs[0].study.incumbent
+    assert lucky is not None and lucky.at_chance
+    assert figure2.start[0]["filter1_depth"] == runs[1].study.trial(1).configuration["filter1_depth"]
 
 
 def finalist(study: Study, number: int, *values: float, failures: int = 0) -> Finalist:

@@ -1,5 +1,6 @@
 """What a study may not say, whichever client says it."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -19,7 +20,7 @@ GOOD = StudySpec(
     name="s",
     command=("python", "train.py"),
     trial=TrialSettings(timeout_s=60.0, memory_mib=512.0),
-    report=ReportSettings(pattern="acc: (.*)"),
+    report=ReportSettings(pattern="acc: (.*)", chance=0.14),
     budget=Budget(10.0, 1.0, 1.0, 2.6),
     max_devices=2,
     origin=Origin("/home/me/caf\udce9", {"PATH": "/bin"}),  # a name in Latin-1, as Python reads it
@@ -47,6 +48,9 @@ def test_a_study_that_makes_sense_passes() -> None:
     (replace(GOOD, model="svhn-cnn"), "either a model or a command"),
     (replace(GOOD, command=("",)), "no program"),
     (replace(GOOD, report=ReportSettings(pattern="(")), "no regular expression"),
+    (replace(GOOD, report=ReportSettings(chance=math.nan)), "report.chance must be a number"),
+    (replace(GOOD, report=ReportSettings(chance=-math.inf)), "report.chance must be a number"),
+    (StudySpec(SPACE, model="svhn-cnn", report=ReportSettings(chance=0.1)), "report.chance is for commands"),
     (replace(GOOD, command=("python", "a\0b")), "null character"),
     (replace(GOOD, origin=Origin("/", {"A": "\ud800"})), "surrogate"),
     (replace(GOOD, origin=Origin("/", {"A=": "x"})), "has no name"),
