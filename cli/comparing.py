@@ -8,6 +8,7 @@ from typing import Any, Final
 from cnnbo import __version__
 from cnnbo.cli import output
 from cnnbo.cli.foreground import Show
+from cnnbo.cli.report import worth
 from cnnbo.scheduler.comparison import FIGURE2, FINALISTS, lines, run_evaluations
 from cnnbo.scheduler.spec import Plan, Stage, StudySpec
 from cnnbo.scheduler.study import Study
@@ -112,12 +113,13 @@ class Course:
     def goodbye(self, shown: Mapping[str, Any], has_daemon: bool) -> int:
         """Say how the comparison ended and what to do next; returns the exit code."""
         paused = [str(study["name"]) for study in shown["studies"] if study["state"] == "paused"]
-        tally = [f"{shown['finished']} trials", f"{shown['failed']} failed", *_spent(shown)]
-        self._timed(f"{shown['state']}: {', '.join(tally)}")
+        self._timed(f"{shown['state']}: {', '.join([output.tally(shown), *_spent(shown)])}")
         for study in shown["studies"]:
             if study["state"] == "failed":
                 name = study["name"]
                 self._line(f"         {name}: no trial gave a value (cnnbo trials {name} --failed{self._flag})")
+            if output.is_only_chance(study) and study.get("advice"):
+                self._line(f"         {study['name']}: {study['advice']}")
         if paused:
             start = "" if has_daemon else f" (start a daemon first: cnnbo daemon{self._flag} &)"
             for name in paused:
@@ -145,8 +147,9 @@ def _is_at_rest(study: Mapping[str, Any]) -> bool:
 def _outcome(kind: str, news: Mapping[str, Any], metric: str) -> str:
     why = f": {news['message']}" if news["message"] else ""
     if kind == "complete":
-        is_best = news["best_trial"] == news["trial"] and news["source"] != "start"
-        return f"{metric} {output.value(news['value'])}{'  BEST of the run' if is_best else ''}"
+        remark = worth(news, "BEST of the run")
+        is_told = news["source"] != "start" or news.get("at_chance")
+        return f"{metric} {output.value(news['value'])}{remark if is_told else ''}"
     if kind == "retried":
         return "runs again: what it came to was withdrawn"
     again = " (runs again)" if kind in ("interrupted", "device_lost") else ""
@@ -158,7 +161,8 @@ def show_lines(shown: Mapping[str, Any]) -> list[str]:
     name = str(shown["comparison"])
     head = (
         f"{name}   {shown['state']}   {shown['runs']} runs of {', '.join(shown['methods'])}   "
-        f"{shown['finished']} of {shown['evaluations']} finished, {shown['running']} running, {shown['failed']} failed"
+        f"{shown['finished']} of {shown['evaluations']} finished, {shown['running']} running"
+        f"{output.at_chance_part(shown)}, {shown['failed']} failed"
     )
     spent = ", ".join(_spent(shown))
     return [
@@ -181,7 +185,8 @@ def _part_line(name: str, study: Mapping[str, Any]) -> str:
     best = "" if study["best_value"] is None else f"   {study['metric']} {output.value(study['best_value'])}"
     part = str(study["name"]).removeprefix(f"{name}-")
     failed = f", {study['failed']} failed" if study["failed"] else ""
-    return f"  {part:<16} {study['state']:<9} {study['finished']:>4} of {study['evaluations']}{failed}{best}"
+    ended = f"{study['finished']:>4} of {study['evaluations']}{output.at_chance_part(study)}{failed}"
+    return f"  {part:<16} {study['state']:<9} {ended}{best}"
 
 
 def _openings_line(shown: Mapping[str, Any]) -> list[str]:

@@ -51,6 +51,44 @@ def spent(study: Mapping[str, Any]) -> str:
     return ", ".join(parts)
 
 
+def tally(study: Mapping[str, Any]) -> str:
+    """What the finished trials of a study came to.
+
+    Example:
+        >>> tally({"finished": 40, "at_chance": 30, "failed": 1})
+        '40 trials: 9 with a value, 30 at chance, 1 failed'
+        >>> tally({"finished": 40, "at_chance": 0, "failed": 1})
+        '40 trials, 1 failed'
+    """
+    finished, failed = study["finished"], study["failed"]
+    # A daemon of an earlier version tells no such number.
+    at_chance = study.get("at_chance") or 0
+    if not at_chance:
+        return f"{finished} trials, {failed} failed"
+    return f"{finished} trials: {finished - at_chance - failed} with a value, {at_chance} at chance, {failed} failed"
+
+
+def at_chance_part(study: Mapping[str, Any]) -> str:
+    """How many trials are at chance, as a part of a list that ends with those that failed; empty where none is.
+
+    Example:
+        >>> at_chance_part({"at_chance": 30}), at_chance_part({"at_chance": 0})
+        (', 30 at chance', '')
+    """
+    return f", {study['at_chance']} at chance" if study.get("at_chance") else ""
+
+
+def is_only_chance(study: Mapping[str, Any]) -> bool:
+    """Whether a study has values, all of which are at chance."""
+    at_chance = study.get("at_chance") or 0
+    return at_chance > 0 and at_chance == study["finished"] - study["failed"]
+
+
+def luck_warning(name: str) -> str:
+    """What to say beside the best of a study whose every value is at chance."""
+    return f"no trial of {name} is better than chance, so its best is as good as any; see cnnbo show {name}"
+
+
 def times(count: int) -> str:
     """How often something happened, like "1 time"."""
     return f"{count} time{'' if count == 1 else 's'}"

@@ -119,7 +119,7 @@ class Report:
         device = self._labels.get(str(news["device"]), str(news["device"]))
         head = f"#{news['trial']:<3} {device:<6}{output.duration(news['duration_s']):>7}"
         self._timed(f"{head}  {self._outcome(kind, news)}")
-        if kind == "complete" and news["best_trial"] == news["trial"]:
+        if kind == "complete" and _is_best(news):
             self._line(f"         {output.configuration(news['configuration'])}")
 
     def _device(self, device: Mapping[str, Any]) -> None:
@@ -145,9 +145,8 @@ class Report:
 
     def _outcome(self, kind: str, news: Mapping[str, Any]) -> str:
         if kind == "complete":
-            is_best = news["best_trial"] == news["trial"]
             default = "  your defaults" if news["source"] == "start" else ""
-            return f"{self._study['metric']} {output.value(news['value'])}{'  BEST' if is_best else ''}{default}"
+            return f"{self._study['metric']} {output.value(news['value'])}{worth(news)}{default}"
         best = "" if news["best_value"] is None else f"   best {output.value(news['best_value'])} #{news['best_trial']}"
         why = f": {news['message']}" if news["message"] else ""
         if kind == "failed":
@@ -172,14 +171,17 @@ class Report:
     def _say_result(self) -> None:
         study = self._study
         name = study["name"]
-        tally = f"{study['finished']} trials, {study['failed']} failed, {output.spent(study)}"
+        tally = f"{output.tally(study)}, {output.spent(study)}"
         if study["best"] is None:
             self._timed(f"{study['state']}: no trial gave a value; {tally}")
             self._line(f"         next: cnnbo trials {name} --failed{self._flag}")
             return
         best = f"best {output.value(study['best_value'])} (#{study['best_trial']})"
         why = {"budget": ", budget reached", "space_exhausted": ", every configuration tried"}.get(study["reason"], "")
-        self._timed(f"{study['state']}: {best}, {tally}{why}")
+        luck = ", no better than chance" if output.is_only_chance(study) else ""
+        self._timed(f"{study['state']}: {best}{luck}, {tally}{why}")
+        if study.get("advice"):
+            self._line(f"         {study['advice']}")
         self._line(f"         next: cnnbo best {name} --format flags{self._flag}")
 
     def _timed(self, text: str) -> None:
@@ -188,6 +190,23 @@ class Report:
     def _line(self, text: str) -> None:
         self._last_line = self._clock()
         self._say(text)
+
+
+def worth(news: Mapping[str, Any], best: str = "BEST") -> str:
+    """What to say behind a value: that it is the best, or that luck explains it.
+
+    Example:
+        >>> worth({"at_chance": True, "trial": 2, "best_trial": 2}), worth({"trial": 2, "best_trial": 2})
+        (', no better than chance', '  BEST')
+    """
+    if news.get("at_chance"):
+        return ", no better than chance"
+    return f"  {best}" if _is_best(news) else ""
+
+
+def _is_best(news: Mapping[str, Any]) -> bool:
+    """Whether a trial is the best one now, and worth being called so."""
+    return bool(news["best_trial"] == news["trial"] and not news.get("at_chance"))
 
 
 def crash_report(shown: Mapping[str, Any], state: Path, has_daemon: bool, flag: str = "") -> list[str]:

@@ -50,6 +50,7 @@ def save_best(name: str, target: Path, force: bool, settings: "Settings", device
         RequestError, ConfigurationError: a sentence: there is nothing to save, no place for it, or the training failed.
         typer.Exit: it was interrupted, which was told.
     """
+    from cnnbo.cli import output
     from cnnbo.daemon.handler import no_best
     from cnnbo.scheduler.comparison import study_name
     from cnnbo.scheduler.errors import RequestError
@@ -61,6 +62,8 @@ def save_best(name: str, target: Path, force: bool, settings: "Settings", device
     best = study.incumbent
     if best is None:
         raise no_best(name)
+    if best.at_chance:
+        print(output.luck_warning(name), file=sys.stderr)
     if study.spec.part is not None and study.spec.trial.task is not Task.FINAL:
         final = study_name(Part(study.spec.part.plan, Stage.FINAL))
         raise RequestError(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, cast, overload
 from cnnbo.daemon.devices.base import Device, Sample
 from cnnbo.daemon.executors.base import Progress
 from cnnbo.daemon.sinks.base import Delivery, Message
+from cnnbo.scheduler.advice import advice
 from cnnbo.scheduler.budget import JOULES_PER_KWH, SECONDS_PER_HOUR, device_seconds, study_cost, study_energy
 from cnnbo.scheduler.comparison import Members
 from cnnbo.scheduler.fleet import DeviceState
@@ -166,6 +167,7 @@ def study_object(study: Study, now: float) -> "StudyObject":
         "test_set_openings": study.test_set_openings,
         "insight": insight_object(study),
         "comparison": None if spec.part is None else spec.part.plan.name,
+        "advice": advice(study),
     }
 
 

@@ -2,6 +2,7 @@
 
 import json as json_module
 import re
+import sys
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -56,6 +57,8 @@ def best(
     found = shown["best"]
     if found is None:
         raise RequestError(f"study {name} has no completed trial yet; see its trials: cnnbo trials {name}")
+    if output.is_only_chance(shown):
+        print(output.luck_warning(name), file=sys.stderr)
     if json:
         output.print_json(found)
     elif form is not None:

@@ -84,17 +84,22 @@ def _print_study(shown: dict[str, Any]) -> None:
     why = f" ({shown['reason']})" if shown["reason"] else ""
     print(
         f"{shown['name']}   {shown['state']}{why}   {shown['finished']} of {shown['evaluations']} finished, "
-        f"{shown['running']} running, {shown['failed']} failed{f' ({failures})' if failures else ''}   "
-        f"owner: {shown['owner']}"
+        f"{shown['running']} running{output.at_chance_part(shown)}, "
+        f"{shown['failed']} failed{f' ({failures})' if failures else ''}   owner: {shown['owner']}"
     )
     if shown["best"] is not None:
-        print(f"best   {output.value(shown['best_value'])}  trial {shown['best_trial']}  (once measured)")
+        how = "no better than chance" if output.is_only_chance(shown) else "once measured"
+        print(f"best   {output.value(shown['best_value'])}  trial {shown['best_trial']}  ({how})")
         print(f"       {output.configuration(shown['best']['configuration'])}")
+    if shown.get("advice"):
+        print(f"advice {shown['advice']}")
     _print_start(shown)
     left = "" if not shown["eta_s"] else f", about {output.duration(shown['eta_s'])} left"
     print(f"spent  {output.spent(shown)}{left}")
     _print_model(shown)
-    complete = sorted((t for t in shown["trials"] if t["value"] is not None), key=_rank(shown))
+    complete = [t for t in shown["trials"] if t["value"] is not None]
+    # What luck put there has no place among the best, unless there is nothing else.
+    complete = sorted([t for t in complete if not t.get("at_chance")] or complete, key=_rank(shown))
     if complete:
         best_few = [f"{trial['id']} {output.value(trial['value'])}" for trial in complete[:TOP]]
         print(f"top    {f' {_marks().dot} '.join(best_few)}")
@@ -176,6 +181,8 @@ def _print_trial(shown: dict[str, Any], trial: dict[str, Any]) -> None:
     end = trial["failure"] or (
         f"{shown['metric']} {output.value(trial['value'])}" if trial["value"] is not None else ""
     )
+    if trial.get("at_chance"):
+        end += f", no better than chance ({output.value(trial['chance'])})"
     print(f"{shown['name']} #{trial['id']}   {trial['state']}   {end}   from: {trial['source']}")
     for text in (trial["message"], trial["note"]):
         if text:

@@ -56,7 +56,11 @@ def _print_studies(studies: list[dict[str, Any]]) -> None:
     if not studies:
         print("No study. Start one: cnnbo run study.toml")
         return
-    header = ("study", "state", "finished", "running", "failed", "best", "trial", "left", "owner")
+    shown = _with_comparisons(studies)
+    # Most studies know of no such trials, and a line has 80 columns.
+    has_chance = any(study.get("at_chance") for study in shown)
+    chance = ("at chance",) if has_chance else ()
+    header = ("study", "state", "finished", "running", *chance, "failed", "best", "trial", "left", "owner")
     rows = [
         (
             study["name"],
@@ -65,15 +69,16 @@ def _print_studies(studies: list[dict[str, Any]]) -> None:
             else f"{study['state']} ({study['reason']})",
             f"{study['finished']}/{study['evaluations']}",
             str(study["running"]),
+            *((str(study.get("at_chance") or 0),) if has_chance else ()),
             str(study["failed"]),
             output.value(study["best_value"]),
             "-" if study["best_trial"] is None else f"#{study['best_trial']}",
             output.duration(study["eta_s"]),
             str(study["owner"]),
         )
-        for study in _with_comparisons(studies)
+        for study in shown
     ]
-    output.print_table(header, rows, right=(2, 3, 4, 5, 6, 7))
+    output.print_table(header, rows, right=range(2, len(header) - 1))
 
 
 def _with_comparisons(studies: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -87,8 +92,8 @@ def _with_comparisons(studies: list[dict[str, Any]]) -> list[dict[str, Any]]:
         row = rows.setdefault(
             f"comparison {name}", study | {"name": name, "state": "failed", "reason": None} | _NOTHING
         )
-        for key in ("finished", "evaluations", "running", "failed"):
-            row[key] += study[key]
+        for key in ("finished", "evaluations", "running", "at_chance", "failed"):
+            row[key] += study.get(key) or 0
         row["state"] = min(row["state"], study["state"], key=_STATES.index)
     return list(rows.values())
 
@@ -97,7 +102,8 @@ _STATES: Final = ("running", "paused", "cancelled", "finished", "failed")
 """A comparison is in the first of these states that one of its studies is in."""
 
 _NOTHING: Final[dict[str, Any]] = {
-    "finished": 0, "evaluations": 0, "running": 0, "failed": 0, "best_value": None, "best_trial": None, "eta_s": None,
+    "finished": 0, "evaluations": 0, "running": 0, "at_chance": 0, "failed": 0, "best_value": None, "best_trial": None,
+    "eta_s": None,
 }  # fmt: skip
 
 

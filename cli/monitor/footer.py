@@ -53,6 +53,7 @@ def help_lines(screen: Screen) -> list[Text]:
         (plot.level, "the best value seen so far"),
         (plot.point, f"a trial; {plot.worse[0]} or {plot.worse[1]} one far worse than these rows"),
         (plot.failure, "a trial that failed"),
+        (plot.chance, "a trial at chance"),
         ("*", "the best trial"),
         ("age", "how old the figures of a device are, where no news of it came for too long"),
     )

@@ -146,6 +146,7 @@ class Trial:
     state: str
     configuration: Mapping[str, object]
     value: float | None
+    at_chance: bool
     failure: str | None
     source: str | None
     duration_s: float | None
@@ -163,6 +164,7 @@ class Trial:
             state=text_of(body, "state") or "unknown",
             configuration=object_of(body, "configuration"),
             value=number_of(body, "value"),
+            at_chance=body.get("at_chance") is True,
             failure=text_of(body, "failure"),
             source=text_of(body, "source"),
             duration_s=number_of(body, "duration_s"),
@@ -191,5 +193,7 @@ class Trial:
 
     @property
     def outcome(self) -> str:
-        """Its state in the word that says most: the failure's class, `done`, `running`, …"""
+        """Its state in the word that says most: the failure's class, `at_chance`, `done`, `running`, …"""
+        if self.at_chance:
+            return "at_chance"
         return self.failure or {"complete": "done"}.get(self.state, self.state)

@@ -12,6 +12,7 @@ from cnnbo.cli.monitor.studies import (
     best_line,
     failure_lines,
     has_course,
+    luck_lines,
     study_header,
     trace_lines,
     usage_lines,
@@ -76,6 +77,7 @@ def overview(study: Study, box: Box, screen: Screen, view: View, room: int | Non
         ended += more
     details = rows.lines([] if trial is None else trial_details(trial, study, box, screen))
     failures = why or rows.lines(failure_lines(study, screen))
+    luck = rows.lines(luck_lines(study, screen))
     beliefs = rows.lines(belief_lines(study, screen))
     configuration = rows.lines(best_configuration(study, screen))
     if ended and has_titles:
@@ -85,6 +87,7 @@ def overview(study: Study, box: Box, screen: Screen, view: View, room: int | Non
         *best,
         *configuration,
         *usage,
+        *luck,
         *failures,
         *(trace_lines(study, screen, trace) if trace else []),
         *running,

@@ -23,6 +23,7 @@ def study_header(study: Study, screen: Screen) -> Text:
         *(" STUDY ", (study.name, "bold"), (f" of {summary.owner}" if summary.owner else "", "dim"), "  "),
         *((state, _STYLES.get(summary.state, "")), f"  {done(study)}" + " done" * (not screen.is_narrow)),
         f"  {summary.running} running" * bool(summary.running),
+        (f"  {summary.at_chance} at chance" * bool(summary.at_chance and not screen.is_narrow), "yellow"),
         (f"  {summary.failed} failed" * bool(summary.failed), "red"),
     )
     return spread(left, Text(forecast(study, screen) + " "), screen)
@@ -77,7 +78,10 @@ def best_line(study: Study, box: Box) -> Text:
     trial = "" if best.trial is None else f" (#{best.trial})"
     name = f" {summary.metric}" if summary.metric else ""
     name += " (lower is better)" if summary.direction == "minimize" else ""
-    line = Text.assemble(" best   ", (f" {best.value:.6g}{trial}", "bold green"), name)
+    style = "yellow" if summary.is_only_chance else "bold green"
+    line = Text.assemble(" best   ", (f" {best.value:.6g}{trial}", style), name)
+    if summary.is_only_chance:
+        return line.append(", no better than chance")
     first = study.trials.get(1)
     if first is not None and first.source == "start" and first.value is not None and best.trial != 1:
         line.append(f"   start {first.value:.6g} (#1), {best.value - first.value:+.3g} since")
@@ -154,6 +158,20 @@ def failure_lines(study: Study, screen: Screen) -> list[Text]:
     return lines
 
 
+def luck_lines(study: Study, screen: Screen) -> list[Text]:
+    """How many trials are at chance; of a study that ended so, what the daemon advises to look at."""
+    summary = study.summary
+    title, words = "chance", f"{summary.at_chance} of {summary.finished} no better" if summary.at_chance else ""
+    if summary.advice:
+        title, words = "advice", summary.advice
+    lines = list(wrapped(words.split(), 9, screen, " "))
+    if lines:
+        lines[0].plain = f" {title}  {lines[0].plain[9:]}"
+    for line in lines:
+        line.stylize("yellow")
+    return lines
+
+
 def has_course(study: Study) -> bool:
     """Whether there is a trace to draw: one point is no course, and failures alone have none."""
     outcomes = [trial for trial in study.trials.values() if trial.state in ("complete", "failed")]
@@ -163,7 +181,7 @@ def has_course(study: Study) -> bool:
 def trace_lines(study: Study, screen: Screen, height: int) -> list[Text]:
     """The best value seen over the trials, of a study that `has_course`: `height` rows, and two for the axis."""
     outcomes = [
-        Outcome(trial.id, trial.value)
+        Outcome(trial.id, trial.value, trial.at_chance)
         for trial in sorted(study.trials.values(), key=lambda t: t.id)
         if trial.state in ("complete", "failed")
     ]

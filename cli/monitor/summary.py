@@ -40,10 +40,12 @@ class Summary:
     """A study as its topic tells: the `show` object without trials, and what screens need beside it.
 
     Attributes:
+        at_chance: how many complete trials are no better than chance.
         failures: how many trials failed, by class.
         time_s: seconds of the wall clock where the budget limits them, else those in which a trial ran.
         energy_kwh, cost: what was used of the budget; None where that isn't counted.
         space: the parameters' names in their order; empty where not told.
+        advice: what to look at first, where luck explains all or nothing; None where there is nothing to be said.
         insight: what the surrogate believes, in the user's direction; None as long as there is none.
         is_stop_advised: whether the daemon hints that stopping is reasonable.
         since: when it ended, was paused, or else began, seconds since the epoch; what goes on doesn't change it.
@@ -57,6 +59,7 @@ class Summary:
     finished: int
     running: int
     failed: int
+    at_chance: int
     failures: Mapping[str, float]
     best: Best | None
     time_s: Usage | None
@@ -67,6 +70,7 @@ class Summary:
     metric: str | None
     direction: str
     space: tuple[str, ...]
+    advice: str | None
     insight: StudyInsight | None
     is_stop_advised: bool
     owner: str | None
@@ -85,6 +89,7 @@ class Summary:
             finished=whole_of(body, "finished") or 0,
             running=whole_of(body, "running") or 0,
             failed=whole_of(body, "failed") or 0,
+            at_chance=whole_of(body, "at_chance") or 0,
             failures=numbers_of(body, "failures"),
             best=Best.read(object_of(body, "best")),
             time_s=Usage.read(body, "spent_wall_clock_s", "budget_wall_clock_s") or Usage.read(body, "spent_s", ""),
@@ -95,6 +100,7 @@ class Summary:
             metric=text_of(body, "metric"),
             direction=text_of(body, "direction") or "maximize",
             space=texts_of(body, "space"),
+            advice=text_of(body, "advice"),
             insight=StudyInsight.read(insight),
             is_stop_advised=insight.get("stop_advised") is True,
             owner=text_of(body, "owner"),
@@ -107,6 +113,11 @@ class Summary:
     def is_over(self) -> bool:
         """Whether it has ended."""
         return self.state not in ("running", "paused")
+
+    @property
+    def is_only_chance(self) -> bool:
+        """Whether it has values, all of which are at chance."""
+        return 0 < self.at_chance == self.finished - self.failed
 
     @property
     def is_stopped_by_crashes(self) -> bool:

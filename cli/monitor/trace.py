@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,20 +15,22 @@ class PlotGlyphs:
     down: tuple[str, str]
     point: str
     failure: str
+    chance: str
     worse: tuple[str, str]  # a trial that lies below the rows, or above them
     axis: tuple[str, str, str, str]  # beside a row, the corner, the floor, a tick on the floor
 
 
-UNICODE_PLOT = PlotGlyphs("─", "│", ("╯", "╭"), ("╮", "╰"), "·", "x", ("v", "^"), ("┤", "└", "─", "┬"))
-ASCII_PLOT = PlotGlyphs("-", "|", ("+", "+"), ("+", "+"), ".", "x", ("v", "^"), ("|", "+", "-", "+"))
+UNICODE_PLOT = PlotGlyphs("─", "│", ("╯", "╭"), ("╮", "╰"), "·", "x", "o", ("v", "^"), ("┤", "└", "─", "┬"))
+ASCII_PLOT = PlotGlyphs("-", "|", ("+", "+"), ("+", "+"), ".", "x", "o", ("v", "^"), ("|", "+", "-", "+"))
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The end of one trial: its id, counting from 1, and its value; None if it failed."""
+    """The end of one trial: its id, counting from 1; its value, None if it failed; whether that is at chance."""
 
     trial: int
     value: float | None
+    at_chance: bool = False
 
 
 def draw_trace(
@@ -43,7 +45,8 @@ def draw_trace(
     """Draw the best value seen so far over the number of the trial, every trial a point, failures on the floor.
 
     The rows span what the best-seen line spans and the better half of the values, so that there is something to see
-    while the first trial is the best; what is worse would only flatten it, and is marked at the edge (`v` or `^`).
+    while the first trial is the best; what is worse would only flatten it, and is marked at the edge (`v` or `^`). So
+    is what is at chance (`o`), as soon as something else has a value; before, it is drawn like any other.
 
     Args:
         outcomes: finished trials by rising id.
@@ -56,6 +59,8 @@ def draw_trace(
     Returns:
         `height + 2` lines of at most `width` columns; none as long as no trial has a value.
     """
+    if all(outcome.at_chance for outcome in outcomes if outcome.value is not None):
+        outcomes = [replace(outcome, at_chance=False) for outcome in outcomes]
     best = _best_seen(outcomes, maximize)
     if not best:
         return []
@@ -73,7 +78,7 @@ def _best_seen(outcomes: Sequence[Outcome], maximize: bool) -> list[tuple[int, f
     """The trials that were better than all before them, with their values."""
     steps: list[tuple[int, float]] = []
     for outcome in outcomes:
-        value = outcome.value
+        value = None if outcome.at_chance else outcome.value
         if value is not None and (not steps or (value > steps[-1][1] if maximize else value < steps[-1][1])):
             steps.append((outcome.trial, value))
     return steps
@@ -81,7 +86,8 @@ def _best_seen(outcomes: Sequence[Outcome], maximize: bool) -> list[tuple[int, f
 
 def _better_half(outcomes: Sequence[Outcome], maximize: bool) -> list[float]:
     """The values from the best one to the median."""
-    values = sorted((outcome.value for outcome in outcomes if outcome.value is not None), reverse=maximize)
+    known = (outcome for outcome in outcomes if not outcome.at_chance)
+    values = sorted((outcome.value for outcome in known if outcome.value is not None), reverse=maximize)
     return values[: len(values) // 2 + 1]
 
 
@@ -121,11 +127,14 @@ class _Canvas:
 
     def points(self, outcomes: Sequence[Outcome], maximize: bool) -> None:
         for outcome in outcomes:
+            edge = self._height - 1 if maximize else 0
             row, mark = self._height - 1, self._glyphs.failure
-            if outcome.value is not None:
+            if outcome.at_chance:
+                row, mark = edge, self._glyphs.chance
+            elif outcome.value is not None:
                 row, mark = self._row(outcome.value), self._glyphs.point
             if not 0 <= row < self._height:
-                row, mark = (self._height - 1, self._glyphs.worse[0]) if maximize else (0, self._glyphs.worse[1])
+                row, mark = edge, self._glyphs.worse[0 if maximize else 1]
             self._cells[row][self._column(outcome.trial)] = mark
 
     def line(self, best: Sequence[tuple[int, float]], last: int) -> None:

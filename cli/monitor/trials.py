@@ -132,7 +132,7 @@ def ended_rows(study: Study, box: Box, screen: Screen, view: View, count: int) -
     columns = [
         Column("#  ", RIGHT, 6),
         # As wide as the longest that occurred: nothing moves when the mark walks down to it.
-        Column("state", least=max(8, *map(len, study.summary.failures), 0)),
+        Column("state", least=max(9 if study.summary.at_chance else 8, *map(len, study.summary.failures), 0)),
         Column("value", RIGHT, 6),
         Column("took", RIGHT, 5),
         Column("dev", RIGHT),
@@ -165,7 +165,9 @@ def _window(ended: Sequence[Trial], best: int | None, marked: int | None, count:
 
 
 def _ended_cells(trial: Trial, best: int | None, box: Box, values: Iterable[str]) -> list[Text]:
-    style = "red" if trial.state == "failed" else "bold green" if trial.id == best else ""
+    # Yellow comes first: where luck explains the best one, too, it is nothing to be glad of.
+    style = "yellow" if trial.at_chance else "red" if trial.state == "failed" else ""
+    style = style or ("bold green" if trial.id == best else "")
     cells = (
         f"{trial.id} {'*' if trial.id == best else ' '}",
         trial.outcome.replace("_", " "),

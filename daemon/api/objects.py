@@ -284,6 +284,9 @@ class StudyObject(Told):
     """What its surrogate believes; null before its first ask, and for `random` and `sobol` always."""
     comparison: str | None
     """Name of the comparison that it is a part of; null for a study of its own."""
+    advice: str | None
+    """What to look at first, where it ended with every value at chance, or with none though the study file says what
+    luck explains; else null."""
 
 
 class ShowObject(StudyObject):

@@ -63,11 +63,13 @@ def test_a_trial_is_told_with_its_run(whole: Members, clock: Clock) -> None:
     told, lines = course(shown(whole), clock)
     run = whole.runs("bo")[1]
     told.take("event", event(run, 3, "complete", value=0.5, best_trial=3))
+    told.take("event", event(run, 5, "complete", value=0.19, at_chance=True, best_trial=5))
     told.take("event", event(run, 4, "failed", failure="diverged", message="NaN"))
     told.take("event", event(run, 4, "interrupted", message="The daemon died."))
     told.take("event", event(run, 4, "started"))
     assert untimed(lines) == [
         "bo-2           #3   cpu-0    4.0s  val_accuracy 0.5  BEST of the run",
+        "bo-2           #5   cpu-0    4.0s  val_accuracy 0.19, no better than chance",
         "bo-2           #4   cpu-0    4.0s  diverged: NaN",
         "bo-2           #4   cpu-0    4.0s  interrupted: The daemon died. (runs again)",
     ]
@@ -121,6 +123,22 @@ def test_the_farewell_names_the_next_command(whole: Members, clock: Clock) -> No
     assert untimed(lines)[-1] == "next: cnnbo report small -o DIR"
     [of_bo] = [line for line in lines if line.strip().startswith("bo ")]
     assert "best of 4 in each run: " in of_bo
+
+
+def test_luck_is_counted_apart_from_failures_in_whole_and_parts(whole: Members, clock: Clock) -> None:
+    """And a run of nothing else is named, with what to look at."""
+    at = shown(whole)
+    at["studies"][0] |= {"at_chance": 3, "failed": 1, "finished": 4, "advice": "look first at the range of lr"}
+    at["studies"][1] |= {"at_chance": 2, "failed": 1, "finished": 4, "advice": None}
+    at |= {"at_chance": 5, "failed": 2, "finished": 20}
+    told, lines = course(at, clock)
+    told.goodbye(at, has_daemon=True)
+    assert untimed(lines)[0].startswith("finished: 20 trials: 13 with a value, 5 at chance, 2 failed")
+    name = at["studies"][0]["name"]
+    assert [line for line in untimed(lines) if "look first" in line] == [f"{name}: look first at the range of lr"]
+    head, first, *_ = show_lines(at)
+    assert head.endswith("running, 5 at chance, 2 failed")
+    assert "4 of 4, 3 at chance, 1 failed" in first
 
 
 def test_a_part_that_crashes_paused_is_told_with_the_remedy(whole: Members, clock: Clock) -> None:

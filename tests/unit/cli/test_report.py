@@ -52,6 +52,13 @@ def test_a_new_best_is_told_with_its_configuration() -> None:
     assert lines == ["#7   gpu0    2m41s  val_accuracy 0.9131  BEST", "momentum=0.9 width=5"]
 
 
+@pytest.mark.parametrize("best", [7, 3])
+def test_a_trial_at_chance_is_never_called_the_best(best: int) -> None:
+    """Even as long as it is: that would be a promise."""
+    [line] = told(news("complete", value=0.105, at_chance=True, best_trial=best, best_value=0.105, source="start"))
+    assert line == "#7   gpu0    2m41s  val_accuracy 0.105, no better than chance  your defaults"
+
+
 def test_a_failure_is_told_with_its_class_its_reason_and_the_best() -> None:
     """A failed trial must not look like a result."""
     [line] = told(news("failed", failure="diverged", message="NaN", best_trial=1, best_value=0.8714, device="cpu-1"))
@@ -133,3 +140,32 @@ def test_the_farewell_names_the_next_command() -> None:
         study = STUDY | {"state": "finished", "best": best, "best_trial": 7, "best_value": 0.9}
         Report(study, DEVICES, lines.append, None, NOWHERE, Clock()).goodbye(study, has_daemon=True)
         assert lines[-1].endswith(expected)
+
+
+def farewell(**changes: object) -> list[str]:
+    """The lines at the end of a study, without their times."""
+    lines: list[str] = []
+    study = STUDY | {"state": "finished", "finished": 40, "failed": 1, "best": {"trial": 7}, "best_trial": 7}
+    study |= {"best_value": 0.9} | changes
+    assert Report(study, DEVICES, lines.append, None, NOWHERE, Clock()).goodbye(study, has_daemon=True) == 0
+    return [line.split(" ", 1)[1] if line[:1].isdigit() else line.strip() for line in lines]
+
+
+def test_the_farewell_counts_luck_apart_from_failures() -> None:
+    """Thirty failures of forty would look like a broken script."""
+    assert farewell(at_chance=30)[0] == (
+        "finished: best 0.9 (#7), 40 trials: 9 with a value, 30 at chance, 1 failed, 1h12m, 1.44 kWh"
+    )
+    assert farewell(at_chance=0)[0] == "finished: best 0.9 (#7), 40 trials, 1 failed, 1h12m, 1.44 kWh"
+
+
+def test_the_farewell_of_nothing_but_luck_says_what_to_look_at() -> None:
+    """The study finished, and its best is none."""
+    lines = farewell(
+        at_chance=39, best_value=0.1, advice="no trial is better than chance: look first at the range of lr"
+    )
+    assert lines[:2] == [
+        "finished: best 0.1 (#7), no better than chance, "
+        "40 trials: 0 with a value, 39 at chance, 1 failed, 1h12m, 1.44 kWh",
+        "no trial is better than chance: look first at the range of lr",
+    ]

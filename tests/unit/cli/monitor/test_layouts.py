@@ -100,6 +100,26 @@ _VIEWS: Mapping[str, View] = {
 }
 
 
+@pytest.mark.parametrize("is_over", [False, True])
+def test_trials_at_chance(tower: Any, is_over: bool) -> None:
+    """They are neither failures nor anything to be glad of; where there is nothing else, that is said with a remedy."""
+    for number in range(1, 39):
+        if number not in (17, 35, 37):
+            tower.trial(number, value=0.1 + number / 1000, chance=0.2, at_chance=True)
+    tower.study(at_chance=35)
+    if is_over:
+        tower.trial(35, value=0.19, chance=0.2, at_chance=True)
+        tower.study(
+            **{"at_chance": 36, "state": "finished", "reason": "budget", "running": 0, "eta_s": 0.0, "insight": None},
+            best={"trial": 35, "value": 0.19, "configuration": {"learning_rate": 0.5}},
+            advice="no trial is better than chance: look first at the range of learning_rate",
+        )
+        for number in (39, 40, 41):
+            tower.trial(number, state="cancelled", value=None)
+    name = "only_chance" if is_over else "mostly_chance"
+    compare(name, picture(tower.state, tower.now, 80, 40))
+
+
 @pytest.mark.parametrize("name", _VIEWS)
 def test_a_page(name: str, tower: Any) -> None:
     """What keys lead to."""
