@@ -103,16 +103,17 @@ def _topology(members: Members, plan: Plan, context: Context) -> Drawing | None:
 def _best(members: Members, plan: Plan) -> tuple[str, int, Finalist, bool] | None:
     """The best configuration of all runs: of the confirmed ones if there are any, else of those found."""
     direction = members.studies[0].spec.direction
-    found: list[tuple[float, str, int, Finalist]] = []
-    confirmed: list[tuple[float, str, int, Finalist]] = []
+    found: list[tuple[tuple[bool, float], str, int, Finalist]] = []
+    confirmed: list[tuple[tuple[bool, float], str, int, Finalist]] = []
     for line in lines(plan):
         for study, (best, sure) in zip(members.runs(line.method), choices(members, line), strict=True):
             assert study.spec.part is not None
             run = study.spec.part.run
             if best is not None:
-                found.append((objective(best.trial, direction), line.method, run, best))
+                found.append(((best.trial.at_chance, objective(best.trial, direction)), line.method, run, best))
             if sure is not None:
-                confirmed.append((to_objective(sure.mean, direction), line.method, run, sure))
+                measured = to_objective(sure.mean, direction)
+                confirmed.append(((sure.trial.at_chance, measured), line.method, run, sure))
     if not found:
         return None
     _, method, run, finalist = min(confirmed or found, key=lambda item: item[0])
@@ -195,6 +196,7 @@ def _headline(members: Members, plan: Plan, context: Context) -> Iterator[str]:
     if not members.has_ended(Stage.SEARCH):
         yield _progress(members, plan)
         return
+    yield from _luck(members, plan)
     found = claims(members, plan)
     metric = members.studies[0].spec.metric
     yield from (_verdict(claim, metric) for claim in found)
@@ -220,6 +222,20 @@ def _measured(members: Members, plan: Plan, context: Context) -> str:
         f"Measured{data}{devices}: {counts}, {captions.counted(plan.evaluations, 'evaluation')} each; "
         f"{captions.counted(trained, 'training')} in all."
     )
+
+
+def _luck(members: Members, plan: Plan) -> Iterator[str]:
+    """How many evaluations learnt nothing, and which runs have nothing else; nothing where none did."""
+    told = []
+    for method in plan.methods:
+        trials = _trials_of(members.runs(method))
+        lucky, failed = sum(t.at_chance for t in trials), sum(t.value is None for t in trials)
+        runs = sum(study.incumbent is not None and study.incumbent.at_chance for study in members.runs(method))
+        alone = f" ({captions.counted(runs, 'run')} with nothing else)" if runs else ""
+        if lucky:
+            told.append(f"{lucky} of {len(trials)} by {method} were at chance{alone}, {failed} failed")
+    if told:
+        yield f"Of the evaluations {'; '.join(told)}."
 
 
 def _progress(members: Members, plan: Plan) -> str:

@@ -146,15 +146,13 @@ def _training(record: Record) -> Iterator[Row]:
         "the trial ends as diverged, without a value; the optimizer is told of a failure",
         "A plateau with a cliff misleads a surrogate, and is no accuracy.",
     )
-    if trial.stop_at_chance:
-        here = "diverged as well: it ends early when all answers are equal, or at the end when luck explains its score"
-    else:
-        here = SAME
+    early = "ends early when all answers are equal; its" if trial.stop_at_chance else "is trained to the end; its"
+    here = f"it {early} score counts, marked as at chance where luck explains it, and the optimizer is told that bound"
     yield (
         "A network that stays at the majority class",
         "a value like any other",
         here,
-        "The same plateau; the rule is the same for every method.",
+        "Differences on that plateau are luck, which would mislead a surrogate; the rule is the same for every method.",
     )
 
 

@@ -184,7 +184,8 @@ def _caption(members: Members, plan: Plan, context: Context, levels: Sequence[Ba
     return (
         f"Best {members.studies[0].spec.metric} on validation images after each evaluation, in the order of proposal: "
         f"median over runs (thick), quartiles by nearest rank (band), every run (thin); n = {runs}. A failed "
-        "evaluation counts, and before a first success nothing is drawn. What was seen in the first tenth "
+        "evaluation counts, and before a first value nothing is drawn; one at chance is drawn as long as there is no "
+        "other. What was seen in the first tenth "
         f"of the evaluations may lie beyond the axis.{twice}{level}{enlarged} {captions.where(context)}"
     )
 
@@ -201,15 +202,21 @@ def _alt(tables: Sequence[tuple[Line, Floats]], levels: Sequence[Baseline], dire
 
 
 def study_trace(study: Study, context: Context) -> Drawing | None:
-    """The best-seen value of a single study with the value of each trial; None before any success."""
+    """The best-seen value of a single study with the value of each trial; None before any value.
+
+    Trials at chance lie at the bottom with the failures, as soon as another one has a value.
+    """
     trace = best_seen(study)
     if not np.isfinite(trace).any():
         return None
     direction, metric = study.spec.direction, study.spec.metric
     trials = counted(study)
-    values = np.array([np.nan if t.value is None else t.value for t in trials], dtype=np.float64)
     best = study.incumbent
     assert best is not None
+    is_lucky = np.array([t.at_chance and not best.at_chance for t in trials])
+    failed = np.array([t.value is None for t in trials])
+    values = np.array([np.nan if t.value is None else t.value for t in trials], dtype=np.float64)
+    values[is_lucky] = np.nan
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
@@ -220,24 +227,26 @@ def study_trace(study: Study, context: Context) -> Drawing | None:
             linewidth=2.4, label="best so far",
         )  # fmt: skip
         style.fit(axes, values[np.isfinite(values)])
-        failed = at[np.isnan(values)]
-        if len(failed):
-            axes.plot(
-                failed, np.full(len(failed), 0.015), "|", color=style.INK.light, markersize=9, markeredgewidth=1.6,
-                transform=axes.get_xaxis_transform(), label="failed",
-            )  # fmt: skip
+        below = ((failed, 0.015, "|", 9.0, "failed"), (is_lucky, 0.015, ".", 5.0, "at chance"))
+        for some, height, mark, size, label in below:
+            if some.any():
+                axes.plot(
+                    at[some], np.full(some.sum(), height), mark, color=style.INK.light, markersize=size,
+                    markeredgewidth=1.6, transform=axes.get_xaxis_transform(), label=label,
+                )  # fmt: skip
         axes.set_xlim(0.5, max(2, len(trace)) + 0.5)  # a single whole number is no axis
         style.whole_numbers(axes)
         axes.set_xlabel("evaluations, failed ones too")
         style.name_values(axes, metric.replace("_", " "))
         figure.legend(loc="outside upper left", ncols=3, handlelength=2.0)
 
-    failed = int(np.isnan(values).sum())
+    lucky = f", {study.at_chance} are at chance (dots there)" if is_lucky.any() else ""
+    lucky = ", all values are at chance" if best.at_chance else lucky
     return style.draw(
         "best-seen",
         "The best seen so far",
         f"Value of each of {captions.counted(len(trials), 'evaluation')} in the order of proposal, and the best so "
-        f"far; {failed} failed (ticks at the bottom). {captions.where(context)}",
+        f"far; {int(failed.sum())} failed (ticks at the bottom){lucky}. {captions.where(context)}",
         f"The best {metric} of {len(trials)} evaluations is {captions.plain(best.value)}, of trial {best.id}.",
         320.0,
         paint,

@@ -239,9 +239,9 @@ def confirmed_table(members: Members, plan: Plan, context: Context) -> Table | N
                 searched = mean_interval([c.finalist.trial.value for c in own if c.finalist.trial.value is not None])
                 again = mean_interval([c.finalist.mean for c in own])
                 assert searched is not None and again is not None
-                failed = sum(c.finalist.failures for c in own)
+                lucky, failed = (sum(counts) for counts in zip(*_luck_and_failures(own), strict=True))
                 means = (searched.value, again.value, *_with_half_width(optimism))
-                rows.append((line.label, kind, len(own), *means, failed))
+                rows.append((line.label, kind, len(own), *means, lucky, failed))
     if not rows:
         return None
     return Table(
@@ -249,7 +249,8 @@ def confirmed_table(members: Members, plan: Plan, context: Context) -> Table | N
         "What was found, trained again",
         f"Finalists (the best three of each run) trained again {plan.confirm} times with fresh seeds: mean of the "
         "searched values, mean of the means over fresh seeds, and the optimism between them with half the width of "
-        "Student's 95 % interval. Who takes the best of many noisy values takes luck with it: that much. "
+        "Student's 95 % interval. Who takes the best of many noisy values takes luck with it: that much. Trainings at "
+        "chance count in the means, failed ones don't. "
         f"{captions.where(context)}",
         (
             Column("method", "Method"),
@@ -259,10 +260,15 @@ def confirmed_table(members: Members, plan: Plan, context: Context) -> Table | N
             Column("confirmed", "Fresh seeds", ".4f"),
             Column("optimism", "Optimism", ".4f"),
             Column("optimism_half_width", "± 95 %", ".4f"),
+            Column("at_chance", "At chance"),
             Column("failures", "Failed trainings"),
         ),
         tuple(rows),
     )
+
+
+def _luck_and_failures(own: Sequence[Confirmation]) -> list[tuple[int, int]]:
+    return [(c.finalist.at_chance, c.finalist.failures) for c in own]
 
 
 def confirmations_table(members: Members, plan: Plan) -> Table:
@@ -278,6 +284,7 @@ def confirmations_table(members: Members, plan: Plan) -> Table:
             c.finalist.trial.value,
             c.finalist.mean if c.finalist.values else None,
             len(c.finalist.values),
+            c.finalist.at_chance,
             c.finalist.failures,
             c.optimism(direction),
             *(c.finalist.trial.configuration.get(name) for name in names),
@@ -296,6 +303,7 @@ def confirmations_table(members: Members, plan: Plan) -> Table:
             Column("searched", "Searched", ".4f"),
             Column("confirmed", "Fresh seeds", ".4f"),
             Column("n", "n"),
+            Column("at_chance", "At chance"),
             Column("failures", "Failures"),
             Column("optimism", "Optimism", ".4f"),
             *(Column(name, name) for name in names),

@@ -25,7 +25,9 @@ def trials_table(studies: Sequence[Study], context: Context) -> Table:
     return Table(
         "trials",
         "All trials",
-        "One row for each trial; the times are those of its last attempt, energy and device time those of all.",
+        "One row for each trial; the times are those of its last attempt, energy and device time those of all. Chance: "
+        "the best value that luck explains, where the trial or the study file says it; a value that is no better is at "
+        "chance.",
         (
             Column("study", "Study"),
             Column("stage", "Stage"),
@@ -36,6 +38,8 @@ def trials_table(studies: Sequence[Study], context: Context) -> Table:
             Column("state", "State"),
             Column("source", "Source"),
             Column("value", "Value", ".6g"),
+            Column("chance", "Chance", ".6g"),
+            Column("at_chance", "At chance"),
             Column("failure", "Failure"),
             Column("duration_s", "Duration, s", ".1f"),
             Column("device_s", "Device time, s", ".1f"),
@@ -64,6 +68,8 @@ def _trial_row(study: Study, trial: Trial, names: Sequence[str], context: Contex
         str(trial.state),
         str(trial.source),
         trial.value,
+        trial.chance,
+        None if trial.chance is None else str(trial.at_chance).lower(),
         None if trial.failure is None else str(trial.failure),
         trial.duration_s,
         device_seconds(trial),
@@ -110,22 +116,23 @@ def traces_table(studies: Iterable[Study]) -> Table:
 
 
 def failures_table(studies: Mapping[str, Sequence[Study]], context: Context) -> Table:
-    """How many trials failed, and of what, by what they were for."""
+    """How many trials learnt nothing, how many failed, and of what, by what they were for."""
     rows: list[tuple[Cell, ...]] = []
     for kind, some in studies.items():
         trials = [trial for study in some for trial in counted(study)]
         by_class = [sum(trial.failure is failure for trial in trials) for failure in Failure]
         share = sum(by_class) / len(trials) if trials else None
-        rows.append((kind, len(trials), *by_class, share))
+        rows.append((kind, len(trials), sum(trial.at_chance for trial in trials), *by_class, share))
     return Table(
         "failures",
         "Failures by class",
-        "Trials that ended, and those of them that failed. Diverged: the loss or the value left the numbers, or the "
-        "accuracy of a built-in network was no better, while it was tuned, than that of always giving the most "
-        f"frequent digit. {captions.where(context)}",
+        "Trials that ended, how many of them are at chance, and those that failed. At chance: complete, with a value "
+        "that luck explains (of a built-in model that tunes: no better than always giving the most frequent digit), "
+        f"which is no failure. Diverged: the loss or the value left the numbers. {captions.where(context)}",
         (
             Column("kind", "Of"),
             Column("trials", "Trials"),
+            Column("at_chance", "At chance"),
             *(Column(str(failure), str(failure).replace("_", " ").capitalize()) for failure in Failure),
             Column("failed_share", "Failed", ".1%"),
         ),

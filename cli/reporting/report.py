@@ -33,10 +33,12 @@ def make_report(record: Record) -> Report:
 
 def _study_headline(study: Study) -> tuple[str, ...]:
     tally = f"{study.finished} of {study.spec.evaluations} trials have finished"
+    tally += f", {study.at_chance} of them at chance" if study.at_chance else ""
     best = study.incumbent
     if best is None:
         return (f"No trial gave a value; {tally}.",)
-    return (f"The best {study.spec.metric} is {output.value(best.value)}, in trial {best.id}; {tally}.",)
+    lucky = ", no better than chance, as is every other" if best.at_chance else ""
+    return (f"The best {study.spec.metric} is {output.value(best.value)}, in trial {best.id}{lucky}; {tally}.",)
 
 
 def _facts(record: Record) -> Iterator[tuple[str, str]]:

@@ -38,7 +38,7 @@ class Group:
 
     Attributes:
         name: what they are called.
-        trials: ended ones; those without a value have failed.
+        trials: ended ones; those without a value have failed, and some of the others may be at chance.
     """
 
     name: str
@@ -63,9 +63,16 @@ class Trials:
 
     @property
     def complete(self) -> list[Trial]:
-        """Those with a value, the best first."""
+        """Those with a value, the best first; those at chance only where there is nothing else."""
         known = [trial for group in self.groups for trial in group.trials if trial.value is not None]
-        return sorted(known, key=lambda trial: objective(trial, self.direction))
+        learnt = [trial for trial in known if not trial.at_chance]
+        return sorted(learnt or known, key=lambda trial: objective(trial, self.direction))
+
+    @property
+    def lucky(self) -> list[Trial]:
+        """Those at chance that are left out of `complete`."""
+        shown = {id(trial) for trial in self.complete}
+        return [trial for group in self.groups for trial in group.trials if trial.at_chance and id(trial) not in shown]
 
     @property
     def sizes(self) -> str:
@@ -146,13 +153,18 @@ def parallel_coordinates(trials: Trials, context: Context) -> Drawing | None:
     return style.draw(
         "parallel-coordinates",
         "Parallel coordinates",
-        f"A line for each trial with a value (n = {len(complete)}; ended: {trials.sizes}) through its values of all "
-        f"parameters, each on its own scale; coloured are the best {len(best)}. The lowest row is the {trials.metric}. "
+        f"A line for each trial with a value (n = {len(complete)}; ended: {trials.sizes}{_left_out(trials)}) through "
+        f"its values of all parameters, each on its own scale; coloured are the best {len(best)}. The lowest row is "
+        f"the {trials.metric}. "
         f"{captions.where(context)}",
         f"Values of all parameters in the best {captions.counted(len(best), 'trial')}: {_ranges(trials.space, best)}.",
         _ROW * len(rows) + 30,
         paint,
     )
+
+
+def _left_out(trials: Trials) -> str:
+    return f"; {len(trials.lucky)} at chance are left out" if trials.lucky else ""
 
 
 def _value_places(complete: Sequence[Trial]) -> dict[int, float]:
@@ -201,7 +213,10 @@ def _ranges(space: SearchSpace, best: Sequence[Trial]) -> str:
 
 
 def slices(trials: Trials, context: Context) -> Drawing | None:
-    """The value of each trial against each parameter, failures as ticks at the bottom; None where nothing has ended."""
+    """The value of each trial against each parameter, None where nothing has ended.
+
+    At the bottom are failures, as ticks, and trials at chance, as dots, as soon as another one has a value.
+    """
     if not any(group.trials for group in trials.groups):
         return None
     parameters = trials.space.parameters
@@ -229,28 +244,35 @@ def slices(trials: Trials, context: Context) -> Drawing | None:
         "slices",
         f"The {trials.metric.replace('_', ' ')} against each parameter",
         f"A point for each trial with a value (n = {len(complete)}; ended: {trials.sizes}), every parameter on its own "
-        f"scale; ticks at the bottom: {failed} failed ones. {captions.where(context)}",
+        f"scale; ticks at the bottom: {failed} failed ones{_dots(trials)}. {captions.where(context)}",
         f"Value of {captions.counted(len(complete), 'trial')} against each parameter; {best}.",
         _PANEL * lines + (26 if len(trials.groups) > 1 else 0),
         paint,
     )
 
 
+def _dots(trials: Trials) -> str:
+    return f"; dots there: {len(trials.lucky)} at chance" if trials.lucky else ""
+
+
 def _paint_slice(axes: Axes, trials: Trials, index: int) -> None:
     parameter = trials.space.parameters[index]
+    lucky = {id(trial) for trial in trials.lucky}
     for number, group in enumerate(trials.groups):
         colour = style.line_colour(number).light
-        known = [(t.point[index], t.value) for t in group.trials if t.value is not None]
+        known = [(t.point[index], t.value) for t in group.trials if t.value is not None and id(t) not in lucky]
         axes.plot(
             [place for place, _ in known], [value for _, value in known], linestyle="none",
             marker=_MARKERS[number % len(_MARKERS)], markersize=4.0, alpha=0.75, markeredgewidth=0, color=colour,
             label=group.name,
         )  # fmt: skip
         failed = [trial.point[index] for trial in group.trials if trial.failure is not None]
-        axes.plot(
-            failed, [0.03 + 0.06 * number] * len(failed), "|", color=colour, markersize=6, markeredgewidth=1.3,
-            transform=axes.get_xaxis_transform(),
-        )  # fmt: skip
+        at_chance = [trial.point[index] for trial in group.trials if id(trial) in lucky]
+        for places, mark, size in ((failed, "|", 6), (at_chance, ".", 3)):
+            axes.plot(
+                places, [0.03 + 0.06 * number] * len(places), mark, color=colour, markersize=size, markeredgewidth=1.3,
+                transform=axes.get_xaxis_transform(),
+            )  # fmt: skip
     marks = ticks(parameter)
     axes.set_xticks([place for place, _ in marks], [text for _, text in marks])
     axes.set_xlim(-0.04, 1.04)

@@ -14,9 +14,10 @@ from cnnbo.cli.reporting.timeline import chart, idle_table, stints_by_outcome
 from cnnbo.cli.reporting.topology import Network, figure_1
 from cnnbo.cli.reporting.traces import counted
 from cnnbo.models.registry import SVHN_CNN
+from cnnbo.scheduler.advice import advice
 from cnnbo.scheduler.spec import Direction
 from cnnbo.scheduler.study import Study
-from cnnbo.scheduler.trial import TrialState
+from cnnbo.scheduler.trial import Trial, TrialState
 
 Parts = Iterator[Drawing | Table | Note | None]
 """The parts of a section; None for one that there is nothing for."""
@@ -48,8 +49,8 @@ def _result(study: Study, context: Context) -> Parts:
     yield Table(
         "best-configuration",
         "The best configuration",
-        f"Of trial {best.id} with {study.spec.metric} {captions.plain(best.value)}, a single training: who takes the "
-        f"best of many noisy values takes luck with it. {captions.where(context)}",
+        f"Of trial {best.id} with {study.spec.metric} {captions.plain(best.value)}, a single training: {_luck(best)}. "
+        f"{captions.where(context)}",
         (Column("parameter", "Parameter"), Column("value", "Value", ".6g")),
         tuple(
             (name, str(value).lower() if isinstance(value, bool) else value)
@@ -58,18 +59,33 @@ def _result(study: Study, context: Context) -> Parts:
     )
 
 
+def _luck(best: Trial) -> str:
+    if best.at_chance:
+        return f"no better than what luck explains ({captions.plain(best.chance)}), and so is every other"
+    return "who takes the best of many noisy values takes luck with it"
+
+
 def _summary(study: Study) -> str:
     failed = sum(trial.state is TrialState.FAILED for trial in study.trials)
+    lucky = f"{study.at_chance} of them at chance, {failed} failed" if study.at_chance else f"{failed} of them failed"
     head = (
         f"Study {study.name} is {study.state}: {study.finished} of "
-        f"{captions.counted(study.spec.evaluations, 'evaluation')} ended, {failed} of them failed, "
+        f"{captions.counted(study.spec.evaluations, 'evaluation')} ended, {lucky}, "
         f"by the optimizer {study.spec.optimizer}."
     )
     best = study.incumbent
     if best is None:
         return f"{head} No trial has a value{'' if study.state.is_ended else ' yet'}."
+    if best.at_chance:
+        head = f"{head} No trial is better than chance{_remedy(study)}."
     goal = {Direction.MAXIMIZE: "highest", Direction.MINIMIZE: "lowest"}[study.spec.direction]
     return f"{head} The best {study.spec.metric} (the {goal}) is {captions.plain(best.value)}, of trial {best.id}."
+
+
+def _remedy(study: Study) -> str:
+    """What to look at, in the words of the other screens, which begin with what was said already."""
+    said = advice(study)
+    return "" if said is None else f":{said.partition(':')[2]}"
 
 
 def _network(study: Study, context: Context) -> Parts:

@@ -14,7 +14,7 @@ from cnnbo.cli.reporting import captions, style
 from cnnbo.cli.reporting.context import Context, Spell
 from cnnbo.cli.reporting.parts import Column, Drawing, Table
 from cnnbo.scheduler.study import Study
-from cnnbo.scheduler.trial import Attempt
+from cnnbo.scheduler.trial import Attempt, Trial
 
 _ROW: Final = 34.0
 # Kinds are told apart without their colours too.
@@ -52,8 +52,14 @@ def stints(studies: Mapping[str, Iterable[Study]], until: float) -> tuple[Stint,
 
 def stints_by_outcome(study: Study, until: float) -> tuple[Stint, ...]:
     """All attempts of a study, by their begin; their kind is what became of them."""
-    found = [_stint(attempt, (attempt.outcome or "running").replace("_", " "), until) for attempt in _attempts(study)]
+    found = [_stint(attempt, _became(trial, attempt), until) for trial in study.trials for attempt in trial.attempts]
     return tuple(sorted(found, key=lambda stint: (stint.begun, stint.device)))
+
+
+def _became(trial: Trial, attempt: Attempt) -> str:
+    if trial.at_chance and attempt is trial.attempts[-1]:
+        return "at chance"
+    return (attempt.outcome or "running").replace("_", " ")
 
 
 def _attempts(study: Study) -> Iterable[Attempt]:

@@ -34,10 +34,15 @@ def counted(study: Study, evaluations: int | None = None) -> tuple[Trial, ...]:
 
 
 def best_seen(study: Study, evaluations: int | None = None) -> Floats:
-    """The best objective after each evaluation, lower is better, shape (N,); inf before the first success."""
-    direction = study.spec.direction
-    objectives = [math.inf if t.value is None else objective(t, direction) for t in counted(study, evaluations)]
-    return np.minimum.accumulate(np.array(objectives, dtype=np.float64))
+    """The best objective after each evaluation, lower is better, shape (N,); inf before the first value.
+
+    One at chance is the best only as long as there is no other.
+    """
+    trials, direction = counted(study, evaluations), study.spec.direction
+    every = [math.inf if t.value is None else objective(t, direction) for t in trials]
+    learnt = [math.inf if t.at_chance else value for t, value in zip(trials, every, strict=True)]
+    best, any_value = (np.minimum.accumulate(np.array(values, dtype=np.float64)) for values in (learnt, every))
+    return np.where(np.isfinite(best), best, any_value)
 
 
 def stacked(traces: Sequence[Floats]) -> Floats:

@@ -265,6 +265,33 @@ def test_a_run_that_found_nothing_counts_as_the_worst() -> None:
     assert (best["n_first"], best["n_second"], best["u"]) == (3, 3, 3 * 2 / 2 + 3)
 
 
+def test_luck_is_counted_apart_from_failures() -> None:
+    """Nine configurations in ten may learn nothing: as failures they would look like a broken program."""
+    plan = Plan("small", ("bo", "random"), runs=2, evaluations=4, confirm=2, twice=False)
+
+    def training(spec: StudySpec, trial: Trial) -> Outcome:
+        is_unlucky = spec.part is not None and (spec.part.method, spec.part.run) == ("random", 2)
+        if spec.part is not None and spec.part.stage is Stage.CONFIRM:
+            return Outcome(0.15 if trial.id <= 4 else 0.5, chance=0.2)
+        if trial.id == 4 and not is_unlucky:
+            return Outcome(None)
+        return Outcome(0.5 + trial.id / 100 if trial.id == 2 and not is_unlucky else 0.1 + trial.id / 100, chance=0.2)
+
+    found = members(comparison(plan, training))
+    report = Report(found, sections_of_comparison(found, _CONTEXT))
+    [said] = [text for text in headline(found, _CONTEXT) if "at chance" in text]
+    assert said == (
+        "Of the evaluations 4 of 8 by bo were at chance, 2 failed; "
+        "6 of 8 by random were at chance (1 run with nothing else), 1 failed."
+    )
+    failures = {row["kind"]: row for row in rows(report.table("failures"))}
+    assert (failures["random"]["at_chance"], failures["random"]["diverged"]) == (6, 1)
+    luck = [row["at_chance"] for row in rows(report.table("confirmations"))]
+    assert luck == [1, 1, 1, 1]
+    [best] = [row for row in rows(report.table("contrasts")) if row["measure"] == "best found, validation"]
+    assert (best["n_second"], best["median_second"]) == (2, pytest.approx((0.52 + 0.14) / 2))
+
+
 def test_methods_have_the_same_colours_on_the_timeline_whichever_began() -> None:
     """Whoever has learnt from Figure 3 which is which reads the other figures by it."""
     worked = (Stint("cpu-0", 0.0, 1.0, "random"), Stint("cpu-0", 1.0, 2.0, "bo"), Stint("cpu-0", 2.0, 3.0, "held-out"))

@@ -8,6 +8,7 @@ from tests.comparisons import BEGIN, Outcome, Played, play
 from cnnbo.cli.reporting.context import Context
 from cnnbo.cli.reporting.parts import Drawing, Note, Section, Table
 from cnnbo.cli.reporting.study_report import sections_of_study
+from cnnbo.cli.reporting.traces import best_seen
 from cnnbo.scheduler import CategoricalParameter, FloatParameter, IntParameter, SearchSpace, Study
 from cnnbo.scheduler.events import StudyPaused, TrialCompleted, TrialStarted
 from cnnbo.scheduler.spec import Direction, StudySpec
@@ -72,7 +73,18 @@ def _all_equal() -> Study:
     return _studied(lambda _, __: Outcome(0.0, 3.0), _spec(_ONE, Direction.MINIMIZE))
 
 
+def _mostly_luck() -> Study:
+    values = {2: 0.6, 4: None, 5: 0.7}
+    return _studied(lambda _, trial: Outcome(values.get(trial.id, 0.1), 3.0, chance=0.2), _spec(_MIXED))
+
+
+def _only_luck() -> Study:
+    return _studied(lambda _, trial: Outcome(trial.id / 100, 3.0, chance=0.2), _spec(_MIXED))
+
+
 _STUDIES = (
+    _mostly_luck,
+    _only_luck,
     _never_started,
     _still_running,
     _paused_after_one,
@@ -133,3 +145,54 @@ def test_a_study_is_never_called_by_data_that_it_did_not_have() -> None:
         "Measured on numbers, on" in part.caption and "SVHN" not in part.caption and "2026-01-02" in part.caption
         for part in drawn
     )
+
+
+def _told(study: Callable[[], Study], key: str) -> str:
+    """The caption of a part, or the text of the summary."""
+    parts = _parts(_sections(study))
+    if key == "summary":
+        return next(part for part in parts if isinstance(part, Note)).paragraphs[0]
+    return next(part.caption for part in parts if not isinstance(part, Note) and part.key == key)
+
+
+def _rows(study: Callable[[], Study], key: str) -> list[dict[str, object]]:
+    table = next(part for part in _parts(_sections(study)) if isinstance(part, Table) and part.key == key)
+    return [dict(zip((column.key for column in table.columns), row, strict=True)) for row in table.rows]
+
+
+def test_trials_at_chance_are_told_apart_from_failures() -> None:
+    """In the counts, the tables and the captions of the drawings."""
+    assert "6 of 6 evaluations ended, 3 of them at chance, 1 failed" in _told(_mostly_luck, "summary")
+    [failures] = _rows(_mostly_luck, "failures")
+    assert (failures["trials"], failures["at_chance"], failures["diverged"]) == (6, 3, 1)
+    assert failures["failed_share"] == pytest.approx(1 / 6)
+    assert [row["at_chance"] for row in _rows(_mostly_luck, "trials")] == [
+        "true",
+        "false",
+        "true",
+        None,
+        "false",
+        "true",
+    ]
+    assert "1 failed (ticks at the bottom), 3 are at chance (dots there)" in _told(_mostly_luck, "best-seen")
+    assert "1 failed ones; dots there: 3 at chance" in _told(_mostly_luck, "slices")
+    assert "n = 2; ended: 6 of this study; 3 at chance are left out" in _told(_mostly_luck, "parallel-coordinates")
+
+
+def test_a_study_of_nothing_but_luck_says_so_with_a_remedy() -> None:
+    """Its best configuration is there, for what it is worth."""
+    told = _told(_only_luck, "summary")
+    assert "No trial is better than chance: look first at the range of the learning rate." in told
+    assert "no better than what luck explains (0.2), and so is every other" in _told(_only_luck, "best-configuration")
+    assert "all values are at chance" in _told(_only_luck, "best-seen")
+
+
+def test_the_best_seen_so_far_is_luck_only_as_long_as_there_is_nothing_else() -> None:
+    """Where the bound depends on the trial, luck may have the higher value."""
+    study = _studied(
+        lambda _, trial: Outcome(
+            {1: 0.1, 2: 0.39, 3: 0.3}.get(trial.id, 0.2), 3.0, chance=0.4 if trial.id < 3 else 0.15
+        ),
+        _spec(_ONE, evaluations=4),
+    )
+    assert best_seen(study).tolist() == [-0.1, -0.39, -0.3, -0.3]
