@@ -182,7 +182,8 @@ class Report:
         self._timed(f"{study['state']}: {best}{luck}, {tally}{why}")
         if study.get("advice"):
             self._line(f"         {study['advice']}")
-        self._line(f"         next: cnnbo best {name} --format flags{self._flag}")
+        following = f"trials {name} --at-chance" if luck else f"best {name} --format flags"
+        self._line(f"         next: cnnbo {following}{self._flag}")
 
     def _timed(self, text: str) -> None:
         self._line(f"{time.strftime('%H:%M:%S')} {text}")

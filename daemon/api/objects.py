@@ -151,7 +151,7 @@ class TrialObject(Told):
     failure: Failure | None
     """Why it failed; null unless `failed`."""
     source: Source
-    """Where its point came from."""
+    """Where its point came from; `space_filling`: far from the others, while a surrogate shows no gain."""
     duration_s: Amount | None
     """Seconds of its last attempt; null while that runs."""
     energy_j: Amount | None
@@ -393,7 +393,7 @@ class TrialEvent(Told):
     message: str | None
     """A sentence about the end of the attempt."""
     source: Source
-    """Where its point came from."""
+    """Where its point came from; `space_filling`: far from the others, while a surrogate shows no gain."""
     note: str | None
     """Why its point is a fallback of the optimizer."""
     duration_s: Amount | None

@@ -167,6 +167,44 @@ def test_a_failed_study_is_a_failure(box: Box) -> None:
     assert {trial["failure"] for trial in box.json("show", "parabola")["trials"]} == {"diverged"}
 
 
+# Tells what luck explains by itself, as a script does that can import cnnbo.
+LUCKY = """
+import sys
+from cnnbo.models import report
+report.result(0.1, chance=0.12, loss=2.3)
+"""
+
+
+def test_a_study_of_nothing_but_luck_goes_on_to_its_end(box: Box) -> None:
+    """It has finished, for nothing failed; that it found nothing is said, with what to look at first."""
+    study = box.write_study(lambda text: text.replace('"-S", ', ""), script=LUCKY)
+    done = box.run("run", study, "--devices", "cpu:2", "--no-mqtt")
+    assert done.stdout.count("val_acc 0.1, no better than chance") == 4 and "BEST" not in done.stdout
+    assert (
+        "finished: best 0.1 (#1), no better than chance, 4 trials: 0 with a value, 4 at chance, 0 failed" in done.stdout
+    )
+    assert "look first at the range of the learning rate, then at whether report.pattern" in done.stdout
+    shown = box.json("show", "parabola")
+    counts = {key: shown[key] for key in ("state", "reason", "finished", "failed", "at_chance", "failures")}
+    assert counts == {
+        "state": "finished", "reason": "evaluations", "finished": 4, "failed": 0, "at_chance": 4, "failures": {},
+    }  # fmt: skip
+    assert {(trial["chance"], trial["at_chance"], trial["state"]) for trial in shown["trials"]} == {
+        (0.12, True, "complete")
+    }
+
+
+def test_the_study_file_says_what_luck_explains(box: Box) -> None:
+    """Of a script that nobody may edit: two of the four values are no better than that."""
+    study = box.write_study(lambda text: text.replace("[report]", "[report]\nchance = 0.9"))
+    box.run("run", study, "--devices", "cpu:2", "--no-mqtt")
+    trials = box.json("show", "parabola")["trials"]
+    assert [trial["at_chance"] for trial in trials] == [trial["value"] <= 0.9 for trial in trials]
+    assert len({trial["at_chance"] for trial in trials}) == 2
+    study.write_text(study.read_text().replace("chance = 0.9", "chance = 0.8"))
+    assert "another report" in box.run("run", study, "--devices", "cpu:2", "--no-mqtt", code=78).stderr
+
+
 def test_submitting_again(box: Box) -> None:
     """Same content goes on, more evaluations go on, anything else is refused by name."""
     study = box.write_study()

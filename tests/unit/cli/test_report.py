@@ -169,3 +169,4 @@ def test_the_farewell_of_nothing_but_luck_says_what_to_look_at() -> None:
         "40 trials: 0 with a value, 39 at chance, 1 failed, 1h12m, 1.44 kWh",
         "no trial is better than chance: look first at the range of lr",
     ]
+    assert lines[-1] == "next: cnnbo trials svhn --at-chance"

@@ -1,6 +1,7 @@
 """What no run on CPU slots can show, held against the schemas: events of devices, a lost device, figures of a GPU."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from tests.api import faults, schema_named
@@ -17,6 +18,7 @@ from cnnbo.scheduler.events import (
     DeviceEvent,
     DeviceQuarantined,
     DeviceReturned,
+    TrialCompleted,
     TrialFailed,
     TrialsRequested,
     TrialStarted,
@@ -58,6 +60,19 @@ def test_a_trial_whose_device_was_lost() -> None:
     assert [message.body["event"] for message in told if message.topic == "event" and message.body] == [
         "trial_device_lost"
     ]
+    assert [fault for message in told for fault in faults_of(message)] == []
+
+
+def test_a_trial_at_chance_and_what_is_advised_then() -> None:
+    """The last one of a study that found nothing else."""
+    before = Study(replace(SPEC, evaluations=1))
+    before.handle(TrialStarted(2.0, 1, 1, GPU.uuid))
+    ended = TrialCompleted(3.0, 1, 1, 0.1, chance=0.2)
+    after = before.copy()
+    after.handle(ended)
+    told = news(before, after, ended)
+    [study] = [message.body for message in told if message.topic == "study/s" and message.body is not None]
+    assert (study["state"], study["at_chance"]) == ("finished", 1) and "no trial is better" in str(study["advice"])
     assert [fault for message in told for fault in faults_of(message)] == []
 
 
