@@ -121,10 +121,9 @@ class Course:
             if output.is_only_chance(study) and study.get("advice"):
                 self._line(f"         {study['name']}: {study['advice']}")
         if paused:
-            start = "" if has_daemon else f" (start a daemon first: cnnbo daemon{self._flag} &)"
             for name in paused:
                 self._line(f"         {name} was paused by equal crashes (cnnbo trials {name} --failed{self._flag});")
-                self._line(f"         mend the cause, then{start}: cnnbo retry {name} --crashed{self._flag}")
+                self._line(f"         mend the cause, then: cnnbo retry {name} --crashed{self._flag}")
             return 1
         for line in method_lines(shown):
             self._line(f"         {line}")

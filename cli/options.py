@@ -93,6 +93,12 @@ def state_flag(state: Path) -> str:
     return "" if settings(None).state == state else f" --state {quote(str(state))}"
 
 
+def start_hint(state: Path) -> str:
+    """How what was ordered without a daemon comes to run, as the rest of a line."""
+    flag = state_flag(state)
+    return f"; no daemon is there, so start one: cnnbo run STUDY{flag} (its file), or cnnbo daemon{flag}"
+
+
 def shown_study(daemon: "Daemon", name: str) -> dict[str, Any]:
     """The `show` object of a study.
 

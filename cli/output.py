@@ -94,6 +94,11 @@ def times(count: int) -> str:
     return f"{count} time{'' if count == 1 else 's'}"
 
 
+def trials_named(ids: Sequence[int]) -> str:
+    """Trials by their numbers, at least one: `trial 3`, `trials 1, 2, 3`."""
+    return f"trial{'' if len(ids) == 1 else 's'} {', '.join(map(str, ids))}"
+
+
 def value(number: float | None) -> str:
     """A metric in at most six significant digits; `-` where there is none."""
     return "-" if number is None else f"{number:.6g}"

@@ -162,7 +162,7 @@ class Report:
             has_daemon: whether a daemon is there to take the next command.
         """
         if shown["state"] == "paused":
-            for line in crash_report(shown, self._state, has_daemon, self._flag):
+            for line in crash_report(shown, self._state, self._flag):
                 print(line, file=sys.stderr)
         else:
             self._say_result()
@@ -210,13 +210,12 @@ def _is_best(news: Mapping[str, Any]) -> bool:
     return bool(news["best_trial"] == news["trial"] and not news.get("at_chance"))
 
 
-def crash_report(shown: Mapping[str, Any], state: Path, has_daemon: bool, flag: str = "") -> list[str]:
+def crash_report(shown: Mapping[str, Any], state: Path, flag: str = "") -> list[str]:
     """What to say when equal crashes paused a study.
 
     Args:
         shown: its `show` object.
         state: the state folder.
-        has_daemon: whether a daemon is there to take the next command.
         flag: ` --state DIR` where the commands need it.
     """
     from cnnbo.daemon.logfiles import tail
@@ -230,7 +229,6 @@ def crash_report(shown: Mapping[str, Any], state: Path, has_daemon: bool, flag: 
         lines += [f"  | {line}" for line in tail(state, name, last["id"], attempt, LOG_LINES_SHOWN)]
     if shown["python"] is not None:
         lines.append(f"They ran with {shown['python']}.")
-    start = "" if has_daemon else f" (start a daemon first: cnnbo daemon{flag} &)"
-    lines.append(f"Mend the cause, then{start}:")
+    lines.append("Mend the cause, then:")
     lines.append(f"cnnbo retry {name} --crashed{flag}     (whole log: cnnbo logs {name} {last['id']}{flag})")
     return lines

@@ -1,14 +1,13 @@
 """Wiring: builds every part of the daemon, runs them in one task group, and takes them down in order."""
 
 import asyncio
-import fcntl
 import logging
 import os
 import secrets
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,11 +31,11 @@ from cnnbo.daemon.sinks.base import Delivery, Message
 from cnnbo.daemon.sinks.log import LogSink
 from cnnbo.daemon.sinks.systemd import SystemdSink
 from cnnbo.daemon.speaker import Speaker, broker_of
+from cnnbo.daemon.statelock import state_lock
 from cnnbo.daemon.supervised import is_supervised, started, tell_stopping
 from cnnbo.daemon.systemd import tell
 from cnnbo.daemon.tasks import end_tasks
 from cnnbo.daemon.watchdog import feed, feeding_interval_s
-from cnnbo.scheduler.errors import ConfigurationError
 from cnnbo.scheduler.fleet import Fleet
 
 if TYPE_CHECKING:
@@ -47,34 +46,7 @@ log = logging.getLogger(__name__)
 LAST_WAIT_S = 10.0
 """After a second wish to stop, so long may the ends of killed trials take to be journalled."""
 
-LOCK_NAME = "lock"
 DAY_S = 86400.0
-
-
-@contextmanager
-def _state_lock(state: Path) -> Iterator[None]:
-    """Hold the state folder for one daemon; the kernel lets go of it however this process ends."""
-    try:
-        state.mkdir(parents=True, exist_ok=True, mode=0o700)
-        file = (state / LOCK_NAME).open("a+")
-    except OSError as error:
-        raise ConfigurationError(f"{state}: {error.strerror}; choose another folder: --state DIR.") from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            holder = file.read().strip() or "unknown"
-            raise ConfigurationError(
-                f"{state}: another daemon (pid {holder}) works in this state folder; "
-                "talk to that one, or use another --state folder."
-            ) from None
-        try:
-            file.truncate(0)
-            os.write(file.fileno(), str(os.getpid()).encode())  # unbuffered: nothing is left for close() to fail with
-        except OSError as error:
-            raise too_full(state) from error
-        yield
 
 
 @asynccontextmanager
@@ -100,7 +72,7 @@ async def running_daemon(
     broker = await asyncio.to_thread(broker_of, settings)
     commit = await asyncio.to_thread(source_commit)  # now: a checkout may be at another one later
     async with AsyncExitStack() as stack:
-        stack.enter_context(_state_lock(settings.state))
+        stack.enter_context(state_lock(settings.state))
         boot = secrets.token_hex(4)
         journal = Journal(settings.state, boot if settings.mqtt.enabled else None)
         stack.push_async_callback(journal.close)

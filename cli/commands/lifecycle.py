@@ -66,11 +66,19 @@ def delete(
 
 def _order(daemon: "options.Daemon", verb: str, name: str, json: bool, done: str, **args: Any) -> None:
     from cnnbo.cli.output import print_json
+    from cnnbo.daemon.client import LocalDaemon
 
-    answer = daemon.ask(verb, study=name, **args)
+    hint = ""
+    if isinstance(daemon, LocalDaemon):
+        from cnnbo.daemon.offline import order
+
+        answer, has_daemon = order(daemon.state, verb, study=name, **args)
+        hint = options.start_hint(daemon.state) if verb == "resume" and not has_daemon else ""
+    else:
+        answer = daemon.ask(verb, study=name, **args)
     if json:
         print_json(answer)
         return
     running = answer.get("running", 0) if verb in ("pause", "cancel") else 0
     trials = "1 trial" if running == 1 else f"{running} trials"
-    print(f"{name}: {done}{f', {trials} still running' if running else ''}")
+    print(f"{name}: {done}{f', {trials} still running' if running else ''}{hint}")

@@ -21,16 +21,17 @@ def retry(
 ) -> None:
     """Withdraw what ended trials came to, and run them again. A study that equal crashes paused goes on."""
     from cnnbo.cli.output import print_json
-    from cnnbo.daemon.client import ask
+    from cnnbo.daemon.offline import order
 
-    answer = ask(options.state_folder(state), "retry", study=name, trials=trials or [], crashed=crashed)
-    print_json(answer) if json else print(_told(answer))
+    folder = options.state_folder(state)
+    answer, has_daemon = order(folder, "retry", study=name, trials=trials or [], crashed=crashed)
+    print_json(answer) if json else print(_told(answer) + ("" if has_daemon else options.start_hint(folder)))
 
 
 def _told(answer: dict[str, Any]) -> str:
-    retried = answer["retried"]
-    which = f"trial{'s' if len(retried) > 1 else ''} {', '.join(map(str, retried))}"
+    from cnnbo.cli.output import trials_named
+
+    name, which = answer["name"], trials_named(answer["retried"])
     if answer["state"] == "paused":
-        name = answer["name"]
         return f"{name}: {which} will run again when it goes on; it is paused: cnnbo resume {name}"
-    return f"{answer['name']}: {which} will run again"
+    return f"{name}: {which} will run again"

@@ -152,9 +152,26 @@ def test_three_equal_crashes_stop_the_run_and_show_the_log(box: Box) -> None:
     assert f"They ran with {sys.executable}." in done.stderr
     assert "cnnbo retry parabola --crashed" in done.stderr and "cnnbo resume" not in done.stderr
     # The run was its own daemon, and has ended; and each command must find the folder that it worked in.
-    assert f"cnnbo daemon --state '{elsewhere}' &" in done.stderr
+    assert "cnnbo daemon" not in done.stderr
     assert f"cnnbo retry parabola --crashed --state '{elsewhere}'" in done.stderr
     assert box.json("show", "parabola", "--state", elsewhere)["reason"] == "crashes"
+
+
+def test_orders_to_a_study_need_no_daemon(box: Box) -> None:
+    """A name is freed, or a study ended, without starting what would train on it first."""
+    study = box.write_study(script="raise SystemExit('no module named torch')")
+    box.run("run", study, "--devices", "cpu:1", "--no-mqtt", code=1)
+    retried = box.run("retry", "parabola", "--crashed")
+    assert retried.stdout.startswith("parabola: trials 1, 2, 3 will run again; no daemon is there, so start one: ")
+    assert "cnnbo run STUDY (its file), or cnnbo daemon" in retried.stdout
+    assert "has crashed; name those" in box.run("retry", "parabola", "--crashed", code=1).stderr
+    assert box.run("pause", "parabola").stdout == "parabola: paused\n"
+    assert box.run("resume", "parabola").stdout.startswith("parabola: goes on; no daemon is there, so start one: ")
+    assert box.run("cancel", "parabola").stdout == "parabola: cancelled\n"
+    assert box.run("archive", "parabola").stdout == "parabola: archived\n"
+    assert box.run("delete", "parabola", "--yes").stdout == "parabola: deleted\n"
+    assert box.json("status")["studies"] == []
+    assert "no daemon answers" in box.run("pause", "x", "--state", box.folder / "nowhere", code=1).stderr
 
 
 def test_a_failed_study_is_a_failure(box: Box) -> None:

@@ -76,10 +76,7 @@ def test_a_retry_is_not_taken_for_an_end() -> None:
     assert told(news("retried")) == ["#7   runs again: what it came to was withdrawn"]
 
 
-@pytest.mark.parametrize(
-    ("has_daemon", "start"), [(True, ""), (False, " (start a daemon first: cnnbo daemon --state /tower &)")]
-)
-def test_equal_crashes_are_told_with_their_log_and_what_to_type(has_daemon: bool, start: str, tmp_path: Path) -> None:
+def test_equal_crashes_are_told_with_their_log_and_what_to_type(tmp_path: Path) -> None:
     """Last words, interpreter, and a command that takes the crashes back instead of leaving them to be learned."""
     log = tmp_path / "studies/svhn/trials/3/1/log"
     log.parent.mkdir(parents=True)
@@ -89,12 +86,12 @@ def test_equal_crashes_are_told_with_their_log_and_what_to_type(has_daemon: bool
         for k in (1, 2, 3)
     ]
     shown = STUDY | {"trials": trials, "python": "/opt/cnnbo/bin/python"}
-    assert crash_report(shown, tmp_path, has_daemon, " --state /tower") == [
+    assert crash_report(shown, tmp_path, " --state /tower") == [
         "svhn paused: 3 trials crashed the same way (exit status 1)",
         "  | Traceback",
         "  | ModuleNotFoundError: No module named 'torch'",
         "They ran with /opt/cnnbo/bin/python.",
-        f"Mend the cause, then{start}:",
+        "Mend the cause, then:",
         "cnnbo retry svhn --crashed --state /tower     (whole log: cnnbo logs svhn 3 --state /tower)",
     ]
 
