@@ -50,16 +50,18 @@ class Course:
     def _finished(self) -> int:
         return sum(study["finished"] for study in self._studies.values())
 
-    def hello(self, outcome: str) -> None:
-        """Say what was submitted, and what is known of it already."""
+    def hello(self, submitted: Mapping[str, Any]) -> None:
+        """See `Narrator.hello`."""
         shown = self._shown
         methods = ", ".join(shown["methods"])
         self._line(
             f"cnnbo {__version__}  comparison {self._name}: {shown['runs']} runs of {methods}; "
             f"{len(self._studies)} studies, {shown['evaluations']} trials, {' '.join(self._labels.values())}"
         )
-        if outcome != "created":
-            self._line(f"{shown['finished']} of {shown['evaluations']} finished, {outcome}")
+        if submitted["outcome"] != "created":
+            self._line(f"{shown['finished']} of {shown['evaluations']} finished, {submitted['outcome']}")
+        for name, trials in (submitted.get("retried") or {}).items():
+            self._line(f"{self._part(name)}: {output.run_again(trials)}")
 
     def take(self, topic: str, body: Mapping[str, Any] | None) -> None:
         """Take a piece of news."""
@@ -110,7 +112,7 @@ class Course:
         shown = await show()
         return shown["state"] != "running" and not any(study["running"] for study in shown["studies"])
 
-    def goodbye(self, shown: Mapping[str, Any], has_daemon: bool) -> int:
+    def goodbye(self, shown: Mapping[str, Any]) -> int:
         """Say how the comparison ended and what to do next; returns the exit code."""
         paused = [str(study["name"]) for study in shown["studies"] if study["state"] == "paused"]
         self._timed(f"{shown['state']}: {', '.join([output.tally(shown), *_spent(shown)])}")
@@ -122,8 +124,9 @@ class Course:
                 self._line(f"         {study['name']}: {study['advice']}")
         if paused:
             for name in paused:
-                self._line(f"         {name} was paused by equal crashes (cnnbo trials {name} --failed{self._flag});")
-                self._line(f"         mend the cause, then: cnnbo retry {name} --crashed{self._flag}")
+                self._line(f"         {name} was paused by equal crashes (cnnbo trials {name} --failed{self._flag})")
+            self._line("         Mend the cause, then give the same command: what crashed so runs again, and is held")
+            self._line("         against no configuration.")
             return 1
         for line in method_lines(shown):
             self._line(f"         {line}")

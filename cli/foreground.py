@@ -19,8 +19,12 @@ Show = Callable[[], Awaitable[Mapping[str, Any]]]
 class Narrator(Protocol):
     """Tells the course of what is followed, line by line."""
 
-    def hello(self, outcome: str) -> None:
-        """Say what was submitted, and what is known of it already."""
+    def hello(self, submitted: Mapping[str, Any]) -> None:
+        """Say what was submitted, and what is known of it already.
+
+        Args:
+            submitted: what the daemon answered to the submission.
+        """
 
     def take(self, topic: str, body: Mapping[str, Any] | None) -> None:
         """Take a piece of news."""
@@ -31,7 +35,7 @@ class Narrator(Protocol):
     async def is_over(self, show: Show) -> bool:
         """Whether there is nothing more to wait for."""
 
-    def goodbye(self, shown: Mapping[str, Any], has_daemon: bool) -> int:
+    def goodbye(self, shown: Mapping[str, Any]) -> int:
         """Say how it ended and what to do next; returns the exit code."""
 
 
@@ -126,7 +130,7 @@ class Foreground:
         listener = await Connection.open(self._settings.state)
         followed = await listener.request("follow", study=self._errand.name)
         narrator = self._errand.narrator(followed, status["devices"], self._say)
-        narrator.hello(submitted["outcome"])
+        narrator.hello(submitted)
         self._name_others(status["studies"], "this daemon goes on with other studies too")
         listening = asyncio.ensure_future(_listen(listener, narrator, lambda: self._show(connection)))
         interrupted = asyncio.ensure_future(self._interrupts.get())
@@ -134,7 +138,7 @@ class Foreground:
         interrupted.cancel()
         if listening.done():
             listening.result()
-            code = await self._farewell(connection, narrator, has_daemon=daemon is None)
+            code = await self._farewell(connection, narrator)
         else:
             listening.cancel()
             code = await self._interrupted(connection, daemon, interrupted.result())
@@ -146,9 +150,9 @@ class Foreground:
         shown: Mapping[str, Any] = await connection.request("show", study=self._errand.name)
         return shown
 
-    async def _farewell(self, connection: "Connection", narrator: Narrator, has_daemon: bool) -> int:
+    async def _farewell(self, connection: "Connection", narrator: Narrator) -> int:
         shown = await self._show(connection)
-        code = narrator.goodbye(shown, has_daemon)
+        code = narrator.goodbye(shown)
         if self._json:
             from cnnbo.cli.output import print_json
 

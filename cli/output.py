@@ -99,6 +99,17 @@ def trials_named(ids: Sequence[int]) -> str:
     return f"trial{'' if len(ids) == 1 else 's'} {', '.join(map(str, ids))}"
 
 
+def run_again(ids: Sequence[int]) -> str:
+    """Which trials run again by themselves, at least one, and why.
+
+    Example:
+        >>> run_again([1, 2, 3])
+        'trials 1, 2, 3 run again: equal crashes, which had paused the study, are held against no configuration'
+    """
+    what = "equal crashes, which had paused the study, are held against no configuration"
+    return f"{trials_named(ids)} run{'s' if len(ids) == 1 else ''} again: {what}"
+
+
 def value(number: float | None) -> str:
     """A metric in at most six significant digits; `-` where there is none."""
     return "-" if number is None else f"{number:.6g}"

@@ -68,8 +68,8 @@ class Report:
         is_at_rest = study["state"] != "running" and study["running"] == 0
         return bool(is_at_rest and (study["state"] != "paused" or study["reason"] == "crashes"))
 
-    def hello(self, outcome: str) -> None:
-        """Say what was submitted, and what is known of it already."""
+    def hello(self, submitted: Mapping[str, Any]) -> None:
+        """See `Narrator.hello`."""
         study = self._study
         kind = {"trieste": "bo (trieste)"}.get(study["optimizer"], study["optimizer"])
         data = [] if self._data_dir is None else [Path(self._data_dir).name]
@@ -81,11 +81,13 @@ class Report:
             " ".join(self._labels.values()),
         ]
         self._line(f"cnnbo {__version__}  study {study['name']}: {', '.join(parts)}")
-        if outcome != "created":
+        if submitted["outcome"] != "created":
             best = (
                 "" if study["best"] is None else f", best {output.value(study['best_value'])} (#{study['best_trial']})"
             )
-            self._line(f"{study['finished']} of {study['evaluations']} finished{best}, {outcome}")
+            self._line(f"{study['finished']} of {study['evaluations']} finished{best}, {submitted['outcome']}")
+        if submitted.get("retried"):
+            self._line(output.run_again(submitted["retried"]))
         for device in self._devices:
             self._device(device)
 
@@ -154,12 +156,11 @@ class Report:
         again = " (runs again)" if kind in ("interrupted", "device_lost") else ""
         return f"{kind}{why}{again}"
 
-    def goodbye(self, shown: Mapping[str, Any], has_daemon: bool) -> int:
+    def goodbye(self, shown: Mapping[str, Any]) -> int:
         """Say how the study ended and what to do next; returns the exit code.
 
         Args:
             shown: its `show` object.
-            has_daemon: whether a daemon is there to take the next command.
         """
         if shown["state"] == "paused":
             for line in crash_report(shown, self._state, self._flag):
@@ -221,6 +222,8 @@ def crash_report(shown: Mapping[str, Any], state: Path, flag: str = "") -> list[
     from cnnbo.daemon.logfiles import tail
 
     crashed = [trial for trial in shown["trials"] if trial["failure"] == "crashed"]
+    if undecided := shown.get("undecided"):  # which a daemon of an earlier version doesn't tell
+        crashed = [trial for trial in crashed if trial["id"] in undecided]
     last = max(crashed, key=lambda trial: str(trial["attempts"][-1]["ended"]))
     name = shown["name"]
     lines = [f"{name} paused: {len(crashed)} trials crashed the same way ({last['message']})"]
@@ -229,6 +232,6 @@ def crash_report(shown: Mapping[str, Any], state: Path, flag: str = "") -> list[
         lines += [f"  | {line}" for line in tail(state, name, last["id"], attempt, LOG_LINES_SHOWN)]
     if shown["python"] is not None:
         lines.append(f"They ran with {shown['python']}.")
-    lines.append("Mend the cause, then:")
-    lines.append(f"cnnbo retry {name} --crashed{flag}     (whole log: cnnbo logs {name} {last['id']}{flag})")
+    lines.append("Mend the cause, then give the same command: they run again, and are held against no configuration.")
+    lines.append(f"Whole log: cnnbo logs {name} {last['id']}{flag}")
     return lines

@@ -24,6 +24,7 @@ from cnnbo.daemon.verdict import (
     read_evidence,
     read_result,
 )
+from cnnbo.scheduler.crashes import crash_kind
 from cnnbo.scheduler.events import TrialCompleted, TrialFailed
 from cnnbo.scheduler.study import Study
 from cnnbo.scheduler.trial import Failure, Trial
@@ -252,7 +253,8 @@ def end_event(
         return TrialCompleted(at, trial, attempt, value, metrics, facts, resumed=outcome.resumed, chance=outcome.chance)
     failure = Failure(outcome.failure)
     message, metrics, resumed = outcome.message, outcome.metrics, outcome.resumed
-    return TrialFailed(at, trial, attempt, failure, message, metrics, facts, is_lost, resumed=resumed)
+    kind = crash_kind(message) if failure is Failure.CRASHED else None
+    return TrialFailed(at, trial, attempt, failure, message, metrics, facts, is_lost, resumed=resumed, kind=kind)
 
 
 def found(study: Study, trial: Trial, state: Path, now: float) -> TrialCompleted | TrialFailed:

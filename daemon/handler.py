@@ -34,7 +34,7 @@ from cnnbo.scheduler.events import (
     TrialsRetried,
 )
 from cnnbo.scheduler.optimizers.registry import missing_extra
-from cnnbo.scheduler.retrying import budget_refusal
+from cnnbo.scheduler.retrying import budget_refusal, crash_budget_refusal
 from cnnbo.scheduler.spec import Plan, StudySpec, fixed_differences
 from cnnbo.scheduler.study import Study, StudyState
 from cnnbo.scheduler.trial import Failure
@@ -169,7 +169,7 @@ class Handler:
         """
         match request:
             case requests.Submit(study={"name": str(name)}):
-                return {"outcome": _standing(self._shell.study(name)), **self._show_study(name)}
+                return {"outcome": _standing(self._shell.study(name)), "retried": None, **self._show_study(name)}
             case requests.Drain(device=device) | requests.Return(device=device):
                 return self._device_object(find_device(device, self._shell.devices).uuid)
             case requests.Limit(study=None):
@@ -338,8 +338,7 @@ class Handler:
     async def _retry(self, name: str, request: requests.Retry) -> dict[str, object]:
         """Withdraw what trials came to and run them again; `retried` lists them."""
         study = self._single(name)
-        part = study.spec.part
-        if part is not None and Members.of(self._shell.studies, part.plan.name).was_used(part.stage):
+        if (part := study.spec.part) is not None and self._was_used(study):
             raise RequestError(
                 f"comparison {part.plan.name} has chosen from what {name} found, so its trials stay as they are; "
                 "to have it all again, give the comparison a new name."
@@ -357,11 +356,12 @@ class Handler:
         """Begin a study, or go on with the one of that name; `outcome` says which."""
         spec = spec_of_peer(spec, peer)
         known = {study.name: study for study in self._shell.studies}
+        retried: tuple[int, ...] = ()
         if spec.name in known:
-            outcome = await self._go_on(known[spec.name], spec, receipt)
+            outcome, retried = await self._go_on(known[spec.name], spec, receipt)
         else:
             outcome = await self._begin(spec, receipt)
-        return {"outcome": outcome, **self._show_study(spec.name)}
+        return {"outcome": outcome, "retried": list(retried), **self._show_study(spec.name)}
 
     async def _begin(self, spec: StudySpec, receipt: Receipt | None) -> "SubmitOutcome":
         if (plan := plan_needing(spec.name, self._shell.studies)) is not None:
@@ -398,21 +398,29 @@ class Handler:
             for spec in missing:
                 await self._create(spec)
         outcome: SubmitOutcome = "created"
+        retried: dict[str, list[int]] = {}
         if len(missing) < len(specs):
-            outcome = await self._go_on_comparing(plan, [spec for spec in specs if spec.name in known])
+            outcome, retried = await self._go_on_comparing(plan, [spec for spec in specs if spec.name in known])
         members = Members.of(self._shell.studies, plan.name)
-        return {"outcome": outcome, **messages.comparison_object(members, self._now())}
+        return {"outcome": outcome, "retried": retried, **messages.comparison_object(members, self._now())}
 
-    async def _go_on_comparing(self, plan: Plan, specs: Sequence[StudySpec]) -> "SubmitOutcome":
-        """Amend the parts of a comparison that are there as far as that may be, and resume what is paused."""
-        outcomes = [await self._go_on(self._shell.study(spec.name), spec, None) for spec in specs]
+    async def _go_on_comparing(
+        self, plan: Plan, specs: Sequence[StudySpec]
+    ) -> tuple["SubmitOutcome", dict[str, list[int]]]:
+        """Amend the parts of a comparison that are there as far as that may be, and resume what is paused.
+
+        Returns:
+            how it goes on, and the trials that run again for that, by study.
+        """
+        woken = {spec.name: await self._go_on(self._shell.study(spec.name), spec, None) for spec in specs}
         for study in Members.of(self._shell.studies, plan.name).studies:
             if study.state is StudyState.PAUSED:
-                await self._shell.submit(study.name, StudyResumed(self._now()))
-                outcomes.append("resumed")
-        if "resumed" in outcomes:
-            return "resumed"
-        return "finished" if Members.of(self._shell.studies, plan.name).state.is_ended else "going on"
+                woken[study.name] = await self._wake(study, None)
+        retried = {name: list(trials) for name, (_, trials) in woken.items() if trials}
+        if any(outcome == "resumed" for outcome, _ in woken.values()):
+            return "resumed", retried
+        is_ended = Members.of(self._shell.studies, plan.name).state.is_ended
+        return "finished" if is_ended else "going on", retried
 
     def _check_means(self, specs: Sequence[StudySpec]) -> None:
         """Refuse what can't be carried out here, all mistakes at once."""
@@ -424,22 +432,58 @@ class Handler:
         if problems:
             raise ConfigurationError(list(dict.fromkeys(problems)))
 
-    async def _go_on(self, study: Study, spec: StudySpec, receipt: Receipt | None) -> "SubmitOutcome":
+    async def _go_on(
+        self, study: Study, spec: StudySpec, receipt: Receipt | None
+    ) -> tuple["SubmitOutcome", tuple[int, ...]]:
+        """Go on with a study as its file says now; see `_wake`."""
         _check_same(study, spec)
-        amended = replace(spec, initial=study.spec.initial, origin=study.spec.origin)
+        # Whoever runs what a broken environment has crashed once more, runs it in the one that they have mended.
+        origin = spec.origin if study.undecided else study.spec.origin
+        amended = replace(spec, initial=study.spec.initial, origin=origin)
         energy_kwh = spec.budget.energy_kwh
         is_new = energy_kwh is not None and energy_kwh != study.spec.budget.energy_kwh
         if is_new and not self._shell.is_energy_measured():
             raise ConfigurationError(_NOT_MEASURED)
+        self._check_affordable(study, amended)
         if amended != study.spec or study.is_archived or study.state is StudyState.CANCELLED:
             # The study itself says what may change and what to do otherwise.
             await self._shell.submit(study.name, StudyAmended(self._now(), amended))
-        if self._shell.study(study.name).state is StudyState.PAUSED:
+        return await self._wake(self._shell.study(study.name), receipt)
+
+    def _check_affordable(self, study: Study, amended: StudySpec) -> None:
+        """Refuse to go on with what crashes have paused where nothing can run any more: resumed, it would just end."""
+        after = study.copy()
+        after.handle(StudyAmended(self._now(), amended))
+        if study.reason == "crashes" and (limit := self._shell.exceeded_limit(after)):
+            raise crash_budget_refusal(study, limit)
+
+    async def _wake(self, study: Study, receipt: Receipt | None) -> tuple["SubmitOutcome", tuple[int, ...]]:
+        """Have a study go on: what equal crashes have left undecided runs again, and a pause is over.
+
+        Returns:
+            how it goes on, and which trials run again.
+        """
+        retried = self._undecided(study)
+        is_paused = study.state is StudyState.PAUSED
+        is_to_resume = is_paused and not (retried and study.reason == "crashes")  # that pause ends with the retry
+        if retried:
+            event = TrialsRetried(self._now(), retried)
+            await self._shell.submit(study.name, event, None if is_to_resume else receipt)
+        if is_to_resume:
             await self._shell.submit(study.name, StudyResumed(self._now()), receipt)
-            return "resumed"
-        if receipt is not None:
+        elif receipt is not None and not retried:
             await self._shell.keep(receipt)  # once more up to here would change nothing
-        return _standing(self._shell.study(study.name))
+        return "resumed" if is_paused else _standing(self._shell.study(study.name)), retried
+
+    def _undecided(self, study: Study) -> tuple[int, ...]:
+        """The trials of a study that run again when it is submitted again, as far as they can."""
+        is_spent = study.budget_limit is not None or self._shell.exceeded_limit(study) is not None
+        return () if is_spent or self._was_used(study) else study.undecided
+
+    def _was_used(self, study: Study) -> bool:
+        """Whether a comparison has chosen something from what the study found."""
+        part = study.spec.part
+        return part is not None and Members.of(self._shell.studies, part.plan.name).was_used(part.stage)
 
 
 def _check_same(study: Study, spec: StudySpec) -> None:

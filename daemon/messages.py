@@ -118,6 +118,7 @@ def trial_object(study: Study, trial: Trial, now: float) -> "TrialObject":
         "note": trial.note,
         "metrics": {name: finite(value) for name, value in trial.metrics.items()},
         "resumed": trial.resumed,
+        "braked": trial.is_braked,
     }
 
 
@@ -168,6 +169,7 @@ def study_object(study: Study, now: float) -> "StudyObject":
         "insight": insight_object(study),
         "comparison": None if spec.part is None else spec.part.plan.name,
         "advice": advice(study),
+        "undecided": list(study.undecided),
     }
 
 

@@ -46,9 +46,8 @@ def news(before: Study, after: Study, event: Event) -> list[Message]:
     """
     known = {trial.id: trial for trial in before.trials}
     changed = [trial for trial in after.trials if known.get(trial.id) is not trial]
-    told = [
-        messages.event_message(_trial_news(after, trial, _name(trial, event))) for trial in changed if trial.attempts
-    ]
+    moved = [trial for trial in changed if trial.attempts and _has_moved(known.get(trial.id), trial)]
+    told = [messages.event_message(_trial_news(after, trial, _name(trial, event))) for trial in moved]
     if before.state is not after.state or before.is_archived is not after.is_archived:
         name: StudyEventName = "study_archived" if after.is_archived else _STUDY_NAMES[after.state]
         told.append(messages.event_message({"event": name, "study": after.name, "reason": after.reason}))
@@ -74,6 +73,11 @@ def device_news(event: DeviceEvent) -> Message:
             return messages.event_message({"event": "devices_limited", "devices": event.max_devices, "reason": reason})
         case _ as unreachable:
             assert_never(unreachable)
+
+
+def _has_moved(before: Trial | None, after: Trial) -> bool:
+    """Whether something happened to the trial itself; to others it may only be known better what their end meant."""
+    return before is None or (before.state, before.attempts) != (after.state, after.attempts)
 
 
 def _name(trial: Trial, event: Event) -> "TrialEventName":

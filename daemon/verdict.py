@@ -62,7 +62,7 @@ class Failed:
 
     Attributes:
         failure: why.
-        message: a sentence for the user; equal for crashes of the same kind.
+        message: a sentence for the user; by `crash_kind` of it, crashes are equal.
         metrics: whatever was reported nevertheless, finite.
         resumed: whether it went on from a checkpoint, as its result says; without a result nobody knows.
     """

@@ -129,6 +129,7 @@ class TrialFailed:
     """An attempt ended without a value.
 
     Attributes:
+        kind: what equal crashes have in common, see `crash_kind`; None = the message, as in older journals.
         is_lost: for a failure that is retried, whether the attempt counts as lost; a pause or an orderly stop doesn't.
         evidence: what was seen, for people.
         resumed: whether the attempt went on from a checkpoint, as far as it said.
@@ -147,6 +148,7 @@ class TrialFailed:
     resumed: bool = False
     energy_j: float | None = None
     opened_test_set: bool = False
+    kind: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,15 @@ def budget_refusal(study: "Study", limit: str) -> RequestError:
     )
 
 
+def crash_budget_refusal(study: "Study", limit: str) -> RequestError:
+    """Why a study that crashes paused can't go on once a limit of its budget is reached, and what can be done."""
+    return RequestError(
+        f"study {study.name} was paused by equal crashes and has spent its budget, so what crashed could not run "
+        f"again; raise budget.{limit} in its study file and give the same command, or let it end: "
+        f"cnnbo resume {study.name}"
+    )
+
+
 def _why_not(trial: Trial) -> str | None:
     match trial.state:
         case TrialState.COMPLETE | TrialState.FAILED:

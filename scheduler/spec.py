@@ -108,6 +108,8 @@ class Budget:
 class Origin:
     """Where and by whom the study was submitted: fixed at submit time, not part of the comparison at a resubmission.
 
+    A submission that runs again what a broken environment has crashed brings its own.
+
     Attributes:
         cwd: working directory of the command.
         environment: the caller's environment.

@@ -27,6 +27,7 @@ from typing import SupportsFloat, SupportsIndex, assert_never
 
 import numpy as np
 
+from cnnbo.scheduler.brake import EQUAL_CRASHES, Brake
 from cnnbo.scheduler.errors import InvalidTransitionError, RequestError, SpaceExhaustedError
 from cnnbo.scheduler.events import (
     AskDropped,
@@ -57,9 +58,6 @@ from cnnbo.scheduler.space import Point
 from cnnbo.scheduler.spec import StudySpec, fixed_differences, is_explained_by_luck, to_objective
 from cnnbo.scheduler.telling import failure_class, real_number, shown, why_not_tellable
 from cnnbo.scheduler.trial import CANCELLED, COMPLETE, MAX_LOST_ATTEMPTS, Attempt, Failure, Trial, TrialState
-
-EQUAL_CRASHES = 3
-"""So many equal crashes in a row pause a study: the script is broken, not the configurations."""
 
 FIRST_TIMEOUT_S = 24 * 3600.0
 """Limit of a trial until enough have finished to know better, in seconds."""
@@ -142,7 +140,7 @@ class Study:
         self._asked = 0  # points asked for so far; the number of the next ask
         self._taken: set[Point] = set()
         self._is_exhausted = False
-        self._crashes: tuple[str, ...] = ()  # messages of the crashes in a row, the newest ones
+        self._brake = Brake()
         self._log: dict[int, tuple[str, ...]] = {}  # trial -> its last events, for error messages
         self._add_start_trials()
 
@@ -216,6 +214,11 @@ class Study:
     def at_chance(self) -> int:
         """How many complete trials are no better than chance."""
         return sum(trial.at_chance for trial in self._trials.values())
+
+    @property
+    def undecided(self) -> tuple[int, ...]:
+        """Trials whose equal crashes are evidence of a broken script only, until somebody retries or resumes."""
+        return self._brake.undecided
 
     @property
     def test_set_openings(self) -> int:
@@ -441,7 +444,7 @@ class Study:
                 commands = self._stop_running() if event.now else []
             case StudyResumed():
                 self.state, self.reason = StudyState.RUNNING, None
-                self._crashes = ()
+                self._brake = self._brake.released()
             case StudyCancelled():
                 commands = self._stop_running()
                 self._cancel()
@@ -480,7 +483,7 @@ class Study:
 
     def _amend(self, spec: StudySpec) -> None:
         initial = self.spec.initial if spec.initial is None else spec.initial
-        self.spec = replace(spec, initial=initial, origin=self.spec.origin)
+        self.spec = replace(spec, initial=initial)
         self.budget_limit = None
         if self.state in (StudyState.FINISHED, StudyState.FAILED):
             # More may be wanted now; `_end_if_done` ends it again if not.
@@ -530,8 +533,8 @@ class Study:
     def _complete(self, event: TrialCompleted) -> None:
         trial = self._trials[event.trial]
         attempts = self._end_attempt(trial, event, COMPLETE)
-        self._crashes = ()
         chance = event.chance if self.spec.report.chance is None else self.spec.report.chance
+        self._brake = self._brake.ended(trial.id)
         self._trials[trial.id] = replace(
             trial,
             state=TrialState.COMPLETE,
@@ -557,18 +560,23 @@ class Study:
         else:
             trial = replace(trial, state=TrialState.FAILED, failure=event.failure)
         self._trials[trial.id] = trial
-        self._brake(event)
+        if not is_cancelled:
+            self._brake_at(event)
 
-    def _brake(self, event: TrialFailed) -> None:
+    def _brake_at(self, event: TrialFailed) -> None:
         """Pause after equal crashes in a row; other failures in between break the row, machine faults don't."""
         if event.failure.is_retried:
+            self._brake = self._brake.lost(event.trial)
             return
         if event.failure is not Failure.CRASHED:
-            self._crashes = ()
+            self._brake = self._brake.ended(event.trial)
             return
-        self._crashes = (*self._crashes, event.message)[-EQUAL_CRASHES:]
-        is_full = len(self._crashes) == EQUAL_CRASHES
-        if is_full and len(set(self._crashes)) == 1 and self.state is StudyState.RUNNING:
+        kind = event.message if event.kind is None else event.kind
+        self._brake = self._brake.crashed(event.trial, kind, frozenset(trial.id for trial in self.running))
+        for trial in [self._trials[trial_id] for trial_id in self._brake.undecided]:
+            self._trials[trial.id] = trial if trial.is_braked else replace(trial, is_braked=True)
+        self._forget_fit(self._brake.undecided)
+        if self._brake.is_full and self.state is StudyState.RUNNING:
             self.state, self.reason = StudyState.PAUSED, "crashes"
             self._asks.clear()
 
@@ -578,13 +586,17 @@ class Study:
         # Nothing that is still to come may rest on what was withdrawn: neither the answer of an ask on its way, nor
         # the fit that the next one would start from, nor the row of equal crashes, nor the advice to stop.
         self._asks.clear()
-        if self._hint_knows.intersection(event.trials):
-            self.hint, self._hint_knows = None, frozenset()
-        self._crashes = ()
+        self._forget_fit(event.trials)
+        self._brake = self._brake.retried(event.trials)
         if self.insight is not None:
             self.insight = replace(self.insight, asks_below_noise=0)
         if self.state.is_ended or self._is_braked:
             self.state, self.reason, self.ended_at = StudyState.RUNNING, None, None
+
+    def _forget_fit(self, trials: Sequence[int]) -> None:
+        """Let the next ask start from no fit that knew what is no evidence any more."""
+        if self._hint_knows.intersection(trials):
+            self.hint, self._hint_knows = None, frozenset()
 
     @property
     def _is_braked(self) -> bool:
@@ -643,8 +655,12 @@ class Study:
 
     def _why_not_running(self) -> str:
         if self._is_braked:
-            crashes = f"is paused, for its last {EQUAL_CRASHES} crashes were equal ({self._crashes[-1] or 'crashed'})"
-            return f"{crashes}; mend the cause, then: {_RESUME}"
+            said = self._trials[self.undecided[-1]].message or "crashed"
+            again = f"study.handle(TrialsRetried(0.0, {self.undecided}))"
+            return (
+                f"is paused, for its last {EQUAL_CRASHES} crashes were equal ({said}), which is held against no "
+                f"configuration; mend the cause, then have them run again: {again}, or go on without them: {_RESUME}"
+            )
         if self.state is StudyState.PAUSED:
             return f"is paused; go on with {_RESUME}"
         whys = {

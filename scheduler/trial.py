@@ -100,6 +100,7 @@ class Trial:
         ask: the ask that proposed it; None for a start configuration.
         note: why the point is a fallback, or None.
         earlier_attempts: how many of the attempts were made before the user's last retry; the first ones.
+        is_braked: whether it crashed like those that paused the study: the script was broken, not its configuration.
     """
 
     id: int
@@ -117,6 +118,7 @@ class Trial:
     earlier_attempts: int = 0
     chance: float | None = None
     at_chance: bool = False
+    is_braked: bool = False
 
     def __post_init__(self) -> None:
         if (self.value is not None) != (self.state is TrialState.COMPLETE):
@@ -125,6 +127,8 @@ class Trial:
             raise ValueError(f"{self.state} trial with failure {self.failure}")
         if self.at_chance and (self.chance is None or self.value is None):
             raise ValueError(f"a trial at chance with value {self.value} and chance {self.chance}")
+        if self.is_braked and self.failure is not Failure.CRASHED:
+            raise ValueError(f"{self.state} trial that crashed with its study")
 
     @property
     def lost_attempts(self) -> int:
@@ -150,7 +154,7 @@ class Trial:
     @property
     def is_evidence(self) -> bool:
         """Whether the trial failed because of its configuration, which the optimizer should learn."""
-        return self.failure is not None and not self.failure.is_retried
+        return self.failure is not None and not self.failure.is_retried and not self.is_braked
 
     def withdrawn(self) -> "Trial":
         """This trial with nothing known of how it ended, waiting to run again; its attempts stay for the record."""
@@ -164,4 +168,5 @@ class Trial:
             message="",
             metrics={},
             earlier_attempts=len(self.attempts),
+            is_braked=False,
         )

@@ -81,7 +81,7 @@ class ComparisonErrand:
 
 
 def _hand_over(errand: ComparisonErrand, settings: "Settings", json: bool) -> None:
-    from cnnbo.cli.output import print_json
+    from cnnbo.cli.output import print_json, run_again
     from cnnbo.daemon.client import ask
 
     verb, args = errand.request()
@@ -90,6 +90,8 @@ def _hand_over(errand: ComparisonErrand, settings: "Settings", json: bool) -> No
         print_json(answer)
         return
     print(f"{errand.name}: {answer['outcome']}, {answer['finished']} of {answer['evaluations']} finished")
+    for name, trials in (answer.get("retried") or {}).items():
+        print(f"{name}: {run_again(trials)}")
     print(f"next: cnnbo watch, or cnnbo show {errand.name}")
 
 

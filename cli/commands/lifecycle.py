@@ -82,3 +82,14 @@ def _order(daemon: "options.Daemon", verb: str, name: str, json: bool, done: str
     running = answer.get("running", 0) if verb in ("pause", "cancel") else 0
     trials = "1 trial" if running == 1 else f"{running} trials"
     print(f"{name}: {done}{f', {trials} still running' if running else ''}{hint}")
+    if verb == "resume":
+        _print_braked(name, answer)
+
+
+def _print_braked(name: str, answer: dict[str, Any]) -> None:
+    """Say of a study that goes on what it goes on without."""
+    from cnnbo.cli.output import trials_named
+
+    # The answer of an older daemon, or of a comparison, names none.
+    if braked := [trial["id"] for trial in answer.get("trials", []) if trial.get("braked")]:
+        print(f"it goes on without {trials_named(braked)}; to run what crashed again: cnnbo retry {name} --crashed")

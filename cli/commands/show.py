@@ -87,6 +87,10 @@ def _print_study(shown: dict[str, Any]) -> None:
         f"{shown['running']} running{output.at_chance_part(shown)}, "
         f"{shown['failed']} failed{f' ({failures})' if failures else ''}   owner: {shown['owner']}"
     )
+    if shown.get("undecided"):
+        which = output.trials_named(shown["undecided"])
+        print(f"held   {which}: equal crashes, which are held against no configuration. Mend the cause, then give")
+        print(f"       the same cnnbo run or submit, and they run again; without them: cnnbo resume {shown['name']}")
     if shown["best"] is not None:
         how = "no better than chance" if output.is_only_chance(shown) else "once measured"
         print(f"best   {output.value(shown['best_value'])}  trial {shown['best_trial']}  ({how})")
@@ -184,7 +188,8 @@ def _print_trial(shown: dict[str, Any], trial: dict[str, Any]) -> None:
     if trial.get("at_chance"):
         end += f", no better than chance ({output.value(trial['chance'])})"
     print(f"{shown['name']} #{trial['id']}   {trial['state']}   {end}   from: {trial['source']}")
-    for text in (trial["message"], trial["note"]):
+    braked = "it crashed like those that paused the study: held against the script, not against its configuration"
+    for text in (trial["message"], trial["note"], braked if trial.get("braked") else None):
         if text:
             print(f"       {text}")
     for name, item in trial["configuration"].items():

@@ -40,11 +40,13 @@ def submit_spec(spec: "StudySpec", state: Path, json: bool) -> None:
 
 
 def _print_answer(answer: dict[str, Any], json: bool) -> None:
-    from cnnbo.cli.output import print_json
+    from cnnbo.cli.output import print_json, run_again
 
     if json:
         print_json(answer)
         return
     name = answer["name"]
     print(f"{name}: {answer['outcome']}, {answer['finished']} of {answer['evaluations']} finished")
+    if answer.get("retried"):
+        print(f"{name}: {run_again(answer['retried'])}")
     print(f"next: cnnbo watch, or cnnbo show {name}")

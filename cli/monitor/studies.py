@@ -152,7 +152,11 @@ def failure_lines(study: Study, screen: Screen) -> list[Text]:
         newest = next((trial for trial in study.ended if trial.failure == "crashed"), None)
         why = "" if newest is None or newest.message is None else f"#{newest.id}: {newest.message}"
         lines += wrapped(why.split(), 9, screen, " ")
-        lines += wrapped(f"once that is mended, in a shell: cnnbo retry {study.name} --crashed".split(), 9, screen, " ")
+        mended = (
+            "held against no configuration; once that is mended, give the same cnnbo run or submit again, or: "
+            f"cnnbo retry {study.name} --crashed"
+        )
+        lines += wrapped(mended.split(), 9, screen, " ")
     for line in lines:
         line.stylize("red")
     return lines

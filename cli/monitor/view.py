@@ -222,7 +222,7 @@ def _pause(view: View, box: Box) -> View:
     if study.summary.state == "paused":
         text, verb = f"Resume {study.name} on {box.node}?", "resume"
         if study.summary.is_stopped_by_crashes:
-            text += f" What crashed stays failed: cnnbo retry {study.name} --crashed runs it again."
+            text += f" It goes on without what crashed: cnnbo retry {study.name} --crashed runs that again."
     else:
         text, verb = f"Pause {study.name} on {box.node}? Running trials go on to their end.", "pause"
     return replace(view, question=Question(text, Order(box.key, verb, {"study": study.name})))

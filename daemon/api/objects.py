@@ -168,6 +168,8 @@ class TrialObject(Told):
     """Further figures that it reported with its end."""
     resumed: bool
     """Whether its last attempt went on from a checkpoint: then its seconds are not those of the whole training."""
+    braked: bool | None
+    """Whether it crashed like those that paused the study: held against the script, not against its configuration."""
 
 
 class BestObject(Told):
@@ -287,6 +289,9 @@ class StudyObject(Told):
     advice: str | None
     """What to look at first, where it ended with every value at chance, or with none though the study file says what
     luck explains; else null."""
+    undecided: list[Number] | None
+    """Trials whose equal crashes paused it, until somebody decides: `submit` runs them again, `resume` goes on without
+    them."""
 
 
 class ShowObject(StudyObject):
@@ -486,6 +491,8 @@ class SubmittedObject(StudyObject):
 
     outcome: SubmitOutcome
     """Whether it was begun, resumed after a pause, was running already, or has ended."""
+    retried: list[Number] | None
+    """Trials that run again by this, since their equal crashes had paused it; null where that isn't known any more."""
 
 
 class ComparedObject(ComparisonObject):
@@ -493,6 +500,8 @@ class ComparedObject(ComparisonObject):
 
     outcome: SubmitOutcome
     """Whether it was begun, resumed after a pause, was running already, or has ended."""
+    retried: dict[str, list[Number]] | None
+    """Trials of its studies that run again by this, because their equal crashes had paused these."""
 
 
 class LimitObject(Told):

@@ -43,7 +43,7 @@ class History:
         failed: points of trials that failed because of their configuration, shape (F, D): bad, but without a value.
         pending: points asked for and not yet told, shape (P, D).
         excluded: points that say nothing about the objective and must not be proposed again (trials lost for good to
-            machine faults, cancelled ones), shape (E, D).
+            machine faults, cancelled ones, crashes of a broken script), shape (E, D).
         evaluations: how many trials the study may finish, >= 1.
         initial: how many points are asked for before the surrogate takes over, start configurations included.
         hint: what the previous suggestion asked to be handed back (fitted hyperparameters), or None.

@@ -98,8 +98,7 @@ def test_crashes_are_retried_as_if_they_had_never_been(box: Box) -> None:
     study = box.write_study(lambda text: text.replace("evaluations = 4", "evaluations = 5"), BREAKABLE)
     box.daemon("--devices", "cpu:1")
     followed = box.run("run", study, code=1)
-    assert "cnnbo retry parabola --crashed     (whole log: cnnbo logs parabola 3)" in followed.stderr
-    assert "cnnbo daemon" not in followed.stderr  # there is one
+    assert "Mend the cause, then give the same command: they run again" in followed.stderr
     before = box.json("show", "parabola")
     assert (before["state"], before["reason"], before["failed"]) == ("paused", "crashes", 3)
     (box.folder / "mended").touch()
@@ -115,6 +114,33 @@ def test_crashes_are_retried_as_if_they_had_never_been(box: Box) -> None:
     [at] = [k for k, event in enumerate(events) if isinstance(event, TrialsRetried)]
     asks = [event for event in events[at:] if isinstance(event, PointsSuggested)]
     assert asks and all(not ask.failed for ask in asks)
+
+
+def test_a_submission_to_a_daemon_runs_crashes_again_and_says_which(box: Box) -> None:
+    """People detach: the daemon goes on, and the answer is all that they read."""
+    study = box.write_study(script=BREAKABLE)
+    box.daemon("--devices", "cpu:1")
+    box.run("run", study, code=1)
+    (box.folder / "mended").touch()
+    submitted = box.run("submit", study).stdout
+    assert "parabola: trials 1, 2, 3 run again: equal crashes, which had paused the study" in submitted
+    assert "finished: best" in box.run("run", study).stdout
+    assert box.json("submit", study)["retried"] == []
+
+
+def test_resumed_a_study_goes_on_without_what_crashed(box: Box) -> None:
+    """Whoever wants that is told what they leave behind, and how to get it back."""
+    study = box.write_study(lambda text: text.replace("evaluations = 4", "evaluations = 5"), BREAKABLE)
+    box.daemon("--devices", "cpu:1")
+    box.run("run", study, code=1)
+    (box.folder / "mended").touch()
+    assert "without trials 1, 2, 3; to run what crashed again: cnnbo retry" in box.run("resume", "parabola").stdout
+    assert "finished: best" in box.run("run", study).stdout
+    shown = box.json("show", "parabola")
+    assert (shown["finished"], shown["failures"], shown["undecided"]) == (5, {"crashed": 3}, [])
+    asks = [event for event in journal_of(box) if isinstance(event, PointsSuggested)]
+    assert asks[-1].excluded == (1, 2, 3) and not asks[-1].failed
+    assert "held against the script, not against its configuration" in box.run("show", "parabola", "1").stdout
 
 
 def test_a_retry_says_what_it_does_and_what_it_does_not(box: Box) -> None:

@@ -118,7 +118,7 @@ def test_the_farewell_names_the_next_command(whole: Members, clock: Clock) -> No
     """And what each method found, in every run."""
     at = shown(whole)
     told, lines = course(at, clock)
-    assert told.goodbye(at, has_daemon=True) == 0
+    assert told.goodbye(at) == 0
     assert untimed(lines)[0].startswith("finished: ")
     assert untimed(lines)[-1] == "next: cnnbo report small -o DIR"
     [of_bo] = [line for line in lines if line.strip().startswith("bo ")]
@@ -132,7 +132,7 @@ def test_luck_is_counted_apart_from_failures_in_whole_and_parts(whole: Members, 
     at["studies"][1] |= {"at_chance": 2, "failed": 1, "finished": 4, "advice": None}
     at |= {"at_chance": 5, "failed": 2, "finished": 20}
     told, lines = course(at, clock)
-    told.goodbye(at, has_daemon=True)
+    told.goodbye(at)
     assert untimed(lines)[0].startswith("finished: 20 trials: 13 with a value, 5 at chance, 2 failed")
     name = at["studies"][0]["name"]
     assert [line for line in untimed(lines) if "look first" in line] == [f"{name}: look first at the range of lr"]
@@ -142,14 +142,18 @@ def test_luck_is_counted_apart_from_failures_in_whole_and_parts(whole: Members, 
 
 
 def test_a_part_that_crashes_paused_is_told_with_the_remedy(whole: Members, clock: Clock) -> None:
-    """Resumed instead, the crashes would count as evaluations of one method."""
+    """Only what the same command does is fair to all methods; resumed, the crashes would count as evaluations."""
     at = shown(whole)
     at["studies"][0] |= {"state": "paused", "reason": "crashes"}
     lines: list[str] = []
     told = Course(at, DEVICES, lines.append, clock, " --state /tower")
-    assert told.goodbye({**at, "state": "paused"}, has_daemon=True) == 1
+    assert told.goodbye({**at, "state": "paused"}) == 1
     name = at["studies"][0]["name"]
-    assert lines[-1].strip() == f"mend the cause, then: cnnbo retry {name} --crashed --state /tower"
+    assert untimed(lines)[-3:] == [
+        f"{name} was paused by equal crashes (cnnbo trials {name} --failed --state /tower)",
+        "Mend the cause, then give the same command: what crashed so runs again, and is held",
+        "against no configuration.",
+    ]
 
 
 @pytest.mark.parametrize(("reason", "is_over"), [("crashes", True), ("user", False)])

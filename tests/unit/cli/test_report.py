@@ -77,7 +77,7 @@ def test_a_retry_is_not_taken_for_an_end() -> None:
 
 
 def test_equal_crashes_are_told_with_their_log_and_what_to_type(tmp_path: Path) -> None:
-    """Last words, interpreter, and a command that takes the crashes back instead of leaving them to be learned."""
+    """Last words, interpreter, and that the same command takes the crashes back; others are another matter."""
     log = tmp_path / "studies/svhn/trials/3/1/log"
     log.parent.mkdir(parents=True)
     log.write_text("Traceback\nModuleNotFoundError: No module named 'torch'\n")
@@ -85,14 +85,15 @@ def test_equal_crashes_are_told_with_their_log_and_what_to_type(tmp_path: Path) 
         {"id": k, "failure": "crashed", "message": "exit status 1", "attempts": [{"ended": f"2026-01-01T00:00:0{k}Z"}]}
         for k in (1, 2, 3)
     ]
-    shown = STUDY | {"trials": trials, "python": "/opt/cnnbo/bin/python"}
+    trials.append(trials[0] | {"id": 4, "message": "KeyError"})
+    shown = STUDY | {"trials": trials, "undecided": [1, 2, 3], "python": "/opt/cnnbo/bin/python"}
     assert crash_report(shown, tmp_path, " --state /tower") == [
         "svhn paused: 3 trials crashed the same way (exit status 1)",
         "  | Traceback",
         "  | ModuleNotFoundError: No module named 'torch'",
         "They ran with /opt/cnnbo/bin/python.",
-        "Mend the cause, then:",
-        "cnnbo retry svhn --crashed --state /tower     (whole log: cnnbo logs svhn 3 --state /tower)",
+        "Mend the cause, then give the same command: they run again, and are held against no configuration.",
+        "Whole log: cnnbo logs svhn 3 --state /tower",
     ]
 
 
@@ -135,7 +136,7 @@ def test_the_farewell_names_the_next_command() -> None:
     for best, expected in ((None, "cnnbo trials svhn --failed"), ({"trial": 7}, "cnnbo best svhn --format flags")):
         lines: list[str] = []
         study = STUDY | {"state": "finished", "best": best, "best_trial": 7, "best_value": 0.9}
-        Report(study, DEVICES, lines.append, None, NOWHERE, Clock()).goodbye(study, has_daemon=True)
+        Report(study, DEVICES, lines.append, None, NOWHERE, Clock()).goodbye(study)
         assert lines[-1].endswith(expected)
 
 
@@ -144,7 +145,7 @@ def farewell(**changes: object) -> list[str]:
     lines: list[str] = []
     study = STUDY | {"state": "finished", "finished": 40, "failed": 1, "best": {"trial": 7}, "best_trial": 7}
     study |= {"best_value": 0.9} | changes
-    assert Report(study, DEVICES, lines.append, None, NOWHERE, Clock()).goodbye(study, has_daemon=True) == 0
+    assert Report(study, DEVICES, lines.append, None, NOWHERE, Clock()).goodbye(study) == 0
     return [line.split(" ", 1)[1] if line[:1].isdigit() else line.strip() for line in lines]
 
 

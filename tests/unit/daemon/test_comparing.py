@@ -259,3 +259,28 @@ async def test_whoever_follows_a_comparison_hears_of_all_its_studies_and_no_othe
         sink.publish(Message(topic, {}, "", Delivery.STATE))
     heard = [(await waiting[key]).topic for key in (False, True)]
     assert heard == ["study/c", "study/c-final/trial/1"]
+
+
+class BrokenExecutor(FakeExecutor):
+    """Every attempt crashes at once, in the same way, until the script is mended."""
+
+    is_mended = False
+
+    async def run(self, launch: Launch, on_progress: Callable[[Progress], None]) -> ExitEvidence:
+        if self.is_mended:
+            await asyncio.to_thread(write_result, launch.directory, 0.5)
+        return ExitEvidence(exit_code=0 if self.is_mended else 1)
+
+
+async def test_what_crashed_in_any_part_runs_again_by_the_same_command(tmp_path: Path) -> None:
+    """Otherwise the crashes would count as evaluations of one method."""
+    executor, plan = BrokenExecutor(), replace(PLAN, evaluations=3, confirm=0)
+    async with scene(tmp_path, executor) as at:
+        await Desk(at).ask(compare(plan))
+        await at.ears.until(lambda: all(study.state == "paused" for study in at.shell.studies))
+        executor.is_mended = True
+        answer = await Desk(at).ask(compare(plan))
+        assert (answer["outcome"], answer["retried"]) == ("resumed", {"c-sobol-1": [1, 2, 3], "c-random-1": [1, 2, 3]})
+        await carry_out(at)
+        assert {study.name: study.finished for study in at.shell.studies} == {"c-sobol-1": 3, "c-random-1": 3}
+        assert not any(trial.failure for study in at.shell.studies for trial in study.trials)

@@ -17,7 +17,8 @@ from cnnbo.daemon.journal import Journal, Receipt
 from cnnbo.daemon.submitted import Peer
 from cnnbo.scheduler.codec import encode_value
 from cnnbo.scheduler.errors import ConfigurationError, RequestError
-from cnnbo.scheduler.spec import Origin
+from cnnbo.scheduler.events import TimeSpent
+from cnnbo.scheduler.spec import Budget, Origin
 
 ME = Peer("me", may_run_commands=True)
 BOB = Peer("bob", may_run_commands=False)
@@ -176,3 +177,96 @@ async def test_a_bug_is_answered_too_and_logged(caplog: pytest.LogCaptureFixture
     assert (answer["transaction"], answer["status"]) == (7, "error")
     assert "a bug in cnnbo" in str(answer["error"])
     assert caplog.records[0].exc_info is not None
+
+
+async def crash_all(desk: Desk, attempt: int = 1) -> None:
+    """Have all three trials crash in the same way, as with a broken script."""
+    for trial in (1, 2, 3):
+        await desk.at.end(trial, attempt, None)
+    assert (desk.at.study.state, desk.at.study.reason) == ("paused", "crashes")
+
+
+async def test_the_same_submission_runs_again_what_equal_crashes_had_paused(desk: Desk) -> None:
+    """Whoever has mended the script gives the command that they gave before; as often as it takes."""
+    await desk.ask(submission())
+    await crash_all(desk)
+    desk.at.ears.heard.clear()
+    for attempt in (2, 3):
+        answer = await desk.ask(submission())
+        assert (answer["outcome"], answer["retried"]) == ("resumed", [1, 2, 3])
+        assert (answer["state"], answer["undecided"]) == ("running", [])
+        if attempt == 2:
+            await crash_all(desk, attempt)
+    assert desk.at.ears.events()[:4] == [*["trial_retried"] * 3, "study_running"]
+    for trial in (1, 2, 3):
+        await desk.at.end(trial, 3, 0.5)
+    await desk.at.ears.until(lambda: desk.at.study.state.is_ended)
+    assert (await desk.ask(submission()))["retried"] == []
+
+
+async def test_each_crash_is_told_once_however_much_is_learned_of_it_later(desk: Desk) -> None:
+    """The third one says what the first two were; that is no further failure of theirs."""
+    await desk.ask(submission())
+    await crash_all(desk)
+    told = [message.body for message in desk.at.ears.heard if message.topic == "event"]
+    failed = [body["trial"] for body in told if body is not None and body["event"] == "trial_failed"]
+    assert failed == [1, 2, 3]
+    topics: dict[str, Any] = {message.topic: message.body for message in desk.at.ears.heard}
+    assert [topics[f"study/s/trial/{trial}"]["braked"] for trial in (1, 2, 3)] == [True] * 3
+
+
+async def test_resumed_by_its_user_nothing_runs_again(desk: Desk) -> None:
+    """The trials are decided about then, also for the next submission."""
+    await desk.ask(submission(evaluations=9))
+    await crash_all(desk)
+    await desk.ask(requests.Resume(study="s"))
+    assert (await desk.ask(submission(evaluations=9)))["retried"] == []
+    assert [trial.state for trial in desk.at.study.trials[:3]] == ["failed"] * 3
+
+
+async def test_a_users_pause_ends_and_crashes_during_it_run_again(desk: Desk) -> None:
+    """Nobody was told of them by a pause of their own."""
+    await desk.ask(requests.Limit(devices=2))
+    await desk.ask(submission(start=SPEC.start[:2], evaluations=9))
+    await desk.at.end(1, 1, None)
+    await desk.at.executor.started("s/3/1")
+    await desk.at.executor.started("s/2/1")
+    await desk.ask(requests.Pause(study="s"))
+    for trial in (2, 3):
+        await desk.at.end(trial, 1, None)
+    assert (desk.at.study.state, desk.at.study.reason) == ("paused", "user")
+    answer = await desk.ask(submission(start=SPEC.start[:2], evaluations=9))
+    assert (answer["outcome"], answer["retried"], answer["state"]) == ("resumed", [1, 2, 3], "running")
+
+
+async def test_what_crashed_runs_again_where_it_is_submitted_again(desk: Desk) -> None:
+    """Often the wrong environment was active; the right one counts from then on, and only then."""
+    first, second = (replace(THEIRS, cwd=f"/{k}", owner="me") for k in (1, 2))
+    await desk.ask(submission(origin=first))
+    await desk.ask(submission(origin=second))
+    assert desk.at.study.spec.origin == first
+    await crash_all(desk)
+    await desk.ask(submission(origin=second))
+    assert desk.at.study.spec.origin == second
+
+
+async def test_with_its_budget_spent_it_says_so_and_can_be_ended_or_given_more(desk: Desk) -> None:
+    """Withdrawn and never run again, the study would stand still for ever."""
+    small, large = (Budget(wall_clock_s=seconds) for seconds in (10_000.0, 30_000.0))
+    await desk.ask(submission(budget=small))
+    await crash_all(desk)
+    await desk.at.shell.submit("s", TimeSpent(9.0, 10_000.0))
+    with pytest.raises(RequestError, match=r"raise budget\.wall_clock .* give the same command, or .* cnnbo resume s"):
+        await desk.ask(submission(budget=small))
+    assert (desk.at.study.reason, desk.at.study.undecided) == ("crashes", (1, 2, 3))
+    assert (await desk.ask(submission(budget=large)))["retried"] == [1, 2, 3]
+
+
+async def test_an_order_that_runs_crashes_again_leaves_its_receipt(tmp_path: Path) -> None:
+    """Sent twice, it must not run them twice."""
+    async with scene(tmp_path) as at:
+        desk = Desk(at)
+        await desk.ask(submission())
+        await crash_all(desk)
+        await desk.ask(submission(), ME, RECEIPT)
+    assert await receipts(tmp_path) == [RECEIPT]

@@ -242,7 +242,7 @@ def facts(study: Study) -> str:
         study.spec, study.state, study.reason, study.created_at, study.ended_at, study.is_archived, study.wall_clock_s,
         study.budget_limit, study.hint, study.insight, study.trials, study.ready, study.running, study.finished,
         study.incumbent, study.outstanding_asks, study.requestable, study.timeout_s, study.basis(),
-        study.at_chance,
+        study.at_chance, study.undecided,
         [getattr(history, name).tolist() for name in ("observed", "objectives", "failed", "pending", "excluded")],
         history.censored.tolist(), history.bounds.tolist(), history.trials, history.sources,
         history.evaluations, history.initial, history.hint,
@@ -558,6 +558,9 @@ class StudyMachine(RuleBasedStateMachine):
         assert study.at_chance == len(told) - len(learnt)
         pick = max if study.spec.direction == "maximize" else min
         assert (study.incumbent.value if study.incumbent else None) == (pick(best) if best else None)
+        braked = {trial.id for trial in study.trials if trial.is_braked}
+        assert {*study.undecided} <= braked <= {*study.basis().excluded}  # a broken script is no evidence
+        assert study.reason != "crashes" or len(study.undecided) >= 3
 
     @invariant()
     def the_optimizer_is_handed_every_trial_once(self) -> None:
@@ -597,5 +600,5 @@ class StudyMachine(RuleBasedStateMachine):
 def test_a_study_keeps_its_promises_whatever_happens() -> None:
     """A box left alone for a month sees every order of events; the study is what decides then."""
     StudyMachine.reached.clear()
-    run_state_machine_as_test(StudyMachine, settings=settings(max_examples=2 * settings().max_examples))
+    run_state_machine_as_test(StudyMachine, settings=settings(max_examples=4 * settings().max_examples))
     assert DEEP_STATES - StudyMachine.reached == set()
