@@ -164,7 +164,7 @@ def show_lines(shown: Mapping[str, Any]) -> list[str]:
     head = (
         f"{name}   {shown['state']}   {shown['runs']} runs of {', '.join(shown['methods'])}   "
         f"{shown['finished']} of {shown['evaluations']} finished, {shown['running']} running"
-        f"{output.at_chance_part(shown)}, {shown['failed']} failed"
+        f"{output.without_value(shown)}"
     )
     spent = ", ".join(_spent(shown))
     return [
@@ -186,8 +186,9 @@ def _spent(shown: Mapping[str, Any]) -> list[str]:
 def _part_line(name: str, study: Mapping[str, Any]) -> str:
     best = "" if study["best_value"] is None else f"   {study['metric']} {output.value(study['best_value'])}"
     part = str(study["name"]).removeprefix(f"{name}-")
-    failed = f", {study['failed']} failed" if study["failed"] else ""
-    ended = f"{study['finished']:>4} of {study['evaluations']}{output.at_chance_part(study)}{failed}"
+    counts = output.ends(study)
+    told = "".join(f", {counts[kind]} {kind}" for kind in ("at chance", "failed", "undecided") if counts[kind])
+    ended = f"{study['finished']:>4} of {study['evaluations']}{told}"
     return f"  {part:<16} {study['state']:<9} {ended}{best}"
 
 

@@ -51,31 +51,70 @@ def spent(study: Mapping[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def tally(study: Mapping[str, Any]) -> str:
-    """What the finished trials of a study came to.
+def ends(study: Mapping[str, Any]) -> dict[str, int]:
+    """How many finished trials of a study or a comparison came to what, by the words of all screens; together all.
+
+    Crashes that nobody has decided about are undecided, not failed.
 
     Example:
-        >>> tally({"finished": 40, "at_chance": 30, "failed": 1})
-        '40 trials: 9 with a value, 30 at chance, 1 failed'
-        >>> tally({"finished": 40, "at_chance": 0, "failed": 1})
+        >>> ends({"finished": 40, "at_chance": 30, "failed": 4, "undecided": [1, 2, 3]})
+        {'with a value': 6, 'at chance': 30, 'failed': 1, 'undecided': 3}
+    """
+    # A daemon of an earlier version tells neither of the two.
+    at_chance = study.get("at_chance") or 0
+    undecided = sum(len(part.get("undecided") or ()) for part in study.get("studies", [study]))
+    finished, failed = study["finished"], study["failed"]
+    return {
+        "with a value": finished - failed - at_chance,
+        "at chance": at_chance,
+        "failed": failed - undecided,
+        "undecided": undecided,
+    }
+
+
+def tally(study: Mapping[str, Any]) -> str:
+    """What the finished trials of a study or a comparison came to.
+
+    Example:
+        >>> tally({"finished": 40, "at_chance": 30, "failed": 4, "undecided": [1, 2, 3]})
+        '40 trials: 6 with a value, 30 at chance, 1 failed, 3 undecided'
+        >>> tally({"finished": 40, "at_chance": 0, "failed": 1, "undecided": []})
         '40 trials, 1 failed'
     """
-    finished, failed = study["finished"], study["failed"]
-    # A daemon of an earlier version tells no such number.
-    at_chance = study.get("at_chance") or 0
-    if not at_chance:
-        return f"{finished} trials, {failed} failed"
-    return f"{finished} trials: {finished - at_chance - failed} with a value, {at_chance} at chance, {failed} failed"
+    counts = ends(study)
+    if not counts["at chance"] and not counts["undecided"]:
+        return f"{study['finished']} trials, {counts['failed']} failed"
+    told = [f"{count} {kind}" for kind, count in counts.items() if count or kind in ("with a value", "failed")]
+    return f"{study['finished']} trials: {', '.join(told)}"
 
 
-def at_chance_part(study: Mapping[str, Any]) -> str:
-    """How many trials are at chance, as a part of a list that ends with those that failed; empty where none is.
+def without_value(study: Mapping[str, Any], classes: str = "") -> str:
+    """How many finished trials learnt nothing or failed, as the end of a list of counts.
+
+    Args:
+        study: of it, or of a comparison.
+        classes: what stands behind the number of those that failed.
 
     Example:
-        >>> at_chance_part({"at_chance": 30}), at_chance_part({"at_chance": 0})
-        (', 30 at chance', '')
+        >>> without_value({"finished": 40, "at_chance": 30, "failed": 3, "undecided": [1, 2, 3]})
+        ', 30 at chance, 0 failed, 3 undecided'
     """
-    return f", {study['at_chance']} at chance" if study.get("at_chance") else ""
+    kinds = {"at chance": "", "failed": classes, "undecided": ""}
+    told = ends(study)
+    return "".join(f", {told[kind]} {kind}{more}" for kind, more in kinds.items() if told[kind] or kind == "failed")
+
+
+def failure_classes(study: Mapping[str, Any]) -> str:
+    """How many trials failed by class, without those that are undecided, in brackets; empty without any.
+
+    Example:
+        >>> failure_classes({"finished": 5, "failed": 5, "failures": {"crashed": 5}, "undecided": [1, 2, 3]})
+        ' (2 crashed)'
+    """
+    undecided = ends(study)["undecided"]
+    counts = {name: count - undecided * (name == "crashed") for name, count in study["failures"].items()}
+    told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    return f" ({told})" if told else ""
 
 
 def is_only_chance(study: Mapping[str, Any]) -> bool:

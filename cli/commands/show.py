@@ -80,12 +80,11 @@ def find_trial(shown: dict[str, Any], trial: int) -> dict[str, Any]:
 def _print_study(shown: dict[str, Any]) -> None:
     from cnnbo.cli import output
 
-    failures = ", ".join(f"{count} {name}" for name, count in shown["failures"].items())
     why = f" ({shown['reason']})" if shown["reason"] else ""
     print(
         f"{shown['name']}   {shown['state']}{why}   {shown['finished']} of {shown['evaluations']} finished, "
-        f"{shown['running']} running{output.at_chance_part(shown)}, "
-        f"{shown['failed']} failed{f' ({failures})' if failures else ''}   owner: {shown['owner']}"
+        f"{shown['running']} running{output.without_value(shown, output.failure_classes(shown))}   "
+        f"owner: {shown['owner']}"
     )
     if shown.get("undecided"):
         which = output.trials_named(shown["undecided"])

@@ -57,10 +57,10 @@ def _print_studies(studies: list[dict[str, Any]]) -> None:
         print("No study. Start one: cnnbo run study.toml")
         return
     shown = _with_comparisons(studies)
-    # Most studies know of no such trials, and a line has 80 columns.
-    has_chance = any(study.get("at_chance") for study in shown)
-    chance = ("at chance",) if has_chance else ()
-    header = ("study", "state", "finished", "running", *chance, "failed", "best", "trial", "left", "owner")
+    counts = [output.ends(study) for study in shown]
+    # Most studies know of no other trials, and a line has 80 columns.
+    kinds = [k for k in ("at chance", "failed", "undecided") if k == "failed" or any(count[k] for count in counts)]
+    header = ("study", "state", "finished", "running", *kinds, "best", "trial", "left", "owner")
     rows = [
         (
             study["name"],
@@ -69,14 +69,13 @@ def _print_studies(studies: list[dict[str, Any]]) -> None:
             else f"{study['state']} ({study['reason']})",
             f"{study['finished']}/{study['evaluations']}",
             str(study["running"]),
-            *((str(study.get("at_chance") or 0),) if has_chance else ()),
-            str(study["failed"]),
+            *(str(count[kind]) for kind in kinds),
             output.value(study["best_value"]),
             "-" if study["best_trial"] is None else f"#{study['best_trial']}",
             output.duration(study["eta_s"]),
             str(study["owner"]),
         )
-        for study in shown
+        for study, count in zip(shown, counts, strict=True)
     ]
     output.print_table(header, rows, right=range(2, len(header) - 1))
 
@@ -94,6 +93,7 @@ def _with_comparisons(studies: list[dict[str, Any]]) -> list[dict[str, Any]]:
         )
         for key in ("finished", "evaluations", "running", "at_chance", "failed"):
             row[key] += study.get(key) or 0
+        row["undecided"] = [*row["undecided"], *(study.get("undecided") or ())]
         row["state"] = min(row["state"], study["state"], key=_STATES.index)
     return list(rows.values())
 
@@ -102,8 +102,8 @@ _STATES: Final = ("running", "paused", "cancelled", "finished", "failed")
 """A comparison is in the first of these states that one of its studies is in."""
 
 _NOTHING: Final[dict[str, Any]] = {
-    "finished": 0, "evaluations": 0, "running": 0, "at_chance": 0, "failed": 0, "best_value": None, "best_trial": None,
-    "eta_s": None,
+    "finished": 0, "evaluations": 0, "running": 0, "at_chance": 0, "failed": 0, "undecided": [], "best_value": None,
+    "best_trial": None, "eta_s": None,
 }  # fmt: skip
 
 

@@ -47,6 +47,12 @@ def texts_of(body: Body, key: str) -> tuple[str, ...]:
     return tuple(str(item) for item in value) if isinstance(value, list) else ()
 
 
+def numbered(body: Body, key: str) -> tuple[int, ...]:
+    """Ids that stand in a list, nothing else that does."""
+    items = body.get(key)
+    return tuple(item for item in items if type(item) is int) if isinstance(items, list) else ()
+
+
 def objects_of(body: Body, key: str) -> list[Body]:
     """The objects in a list."""
     value = body.get(key)

@@ -1,6 +1,6 @@
 """One study: how it stands, what it has used and when it ends, its best-seen trace, what the surrogate believes."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from rich.text import Text
 
@@ -25,6 +25,7 @@ def study_header(study: Study, screen: Screen) -> Text:
         f"  {summary.running} running" * bool(summary.running),
         (f"  {summary.at_chance} at chance" * bool(summary.at_chance and not screen.is_narrow), "yellow"),
         (f"  {summary.failed} failed" * bool(summary.failed), "red"),
+        (f"  {len(summary.undecided)} undecided" * bool(summary.undecided), "red"),
     )
     return spread(left, Text(forecast(study, screen) + " "), screen)
 
@@ -71,7 +72,8 @@ def best_line(study: Study, box: Box) -> Text:
     """The best value so far, or why there is none."""
     summary, best = study.summary, study.summary.best
     if best is None:
-        why = "no trial has finished yet" if not summary.finished else "every trial so far has failed"
+        said = "no trial has given a value yet" if summary.undecided else "every trial so far has failed"
+        why = said if summary.finished else "no trial has finished yet"
         if summary.state == "running" and not summary.finished and not summary.running:
             why = missing_device(box) or why
         return Text(f" best    none: {why}")
@@ -144,22 +146,32 @@ def _busy_share(study: Study) -> float | None:
 
 def failure_lines(study: Study, screen: Screen) -> list[Text]:
     """How many trials failed, by class; of a study that crashes stopped also why, and what to do."""
-    words = [f"{count:.0f} {name.replace('_', ' ')}" for name, count in study.summary.failures.items() if count]
+    summary = study.summary
+    counts = {name: count - len(summary.undecided) * (name == "crashed") for name, count in summary.failures.items()}
+    words = [f"{count:.0f} {name.replace('_', ' ')}" for name, count in counts.items() if count > 0]
     lines = list(wrapped(words, 9, screen, "   "))
     if lines:
         lines[0].plain = " failed  " + lines[0].plain[9:]
-    if study.summary.is_stopped_by_crashes:
-        newest = next((trial for trial in study.ended if trial.failure == "crashed"), None)
-        why = "" if newest is None or newest.message is None else f"#{newest.id}: {newest.message}"
-        lines += wrapped(why.split(), 9, screen, " ")
-        mended = (
-            "held against no configuration; once that is mended, give the same cnnbo run or submit again, or: "
-            f"cnnbo retry {study.name} --crashed"
-        )
-        lines += wrapped(mended.split(), 9, screen, " ")
+    if summary.is_stopped_by_crashes or summary.undecided:
+        lines += _crash_lines(study, screen)
     for line in lines:
         line.stylize("red")
     return lines
+
+
+def _crash_lines(study: Study, screen: Screen) -> Iterator[Text]:
+    """What the newest of equal crashes said, and what to do."""
+    # A daemon of an earlier version doesn't tell which they are.
+    undecided = study.summary.undecided
+    crashes = (trial for trial in study.ended if trial.failure == "crashed")
+    newest = next((trial for trial in crashes if not undecided or trial.id in undecided), None)
+    why = "" if newest is None or newest.message is None else f"#{newest.id}: {newest.message}"
+    yield from wrapped(why.split(), 9, screen, " ")
+    mended = (
+        "held against no configuration; once that is mended, give the same cnnbo run or submit again, or: "
+        f"cnnbo retry {study.name} --crashed"
+    )
+    yield from wrapped(mended.split(), 9, screen, " ")
 
 
 def luck_lines(study: Study, screen: Screen) -> list[Text]:

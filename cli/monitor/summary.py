@@ -4,7 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from cnnbo.cli.monitor.fields import Body, moment_of, number_of, numbers_of, object_of, text_of, texts_of, whole_of
+from cnnbo.cli.monitor.fields import (
+    Body,
+    moment_of,
+    number_of,
+    numbered,
+    numbers_of,
+    object_of,
+    text_of,
+    texts_of,
+    whole_of,
+)
 from cnnbo.scheduler.insight import StudyInsight
 
 
@@ -40,8 +50,10 @@ class Summary:
     """A study as its topic tells: the `show` object without trials, and what screens need beside it.
 
     Attributes:
+        failed: how many trials failed, those that are undecided apart.
         at_chance: how many complete trials are no better than chance.
-        failures: how many trials failed, by class.
+        undecided: ids of the trials whose equal crashes are held against no configuration, until somebody decides.
+        failures: how many trials failed, by class; with those that are undecided.
         time_s: seconds of the wall clock where the budget limits them, else those in which a trial ran.
         energy_kwh, cost: what was used of the budget; None where that isn't counted.
         space: the parameters' names in their order; empty where not told.
@@ -60,6 +72,7 @@ class Summary:
     running: int
     failed: int
     at_chance: int
+    undecided: tuple[int, ...]
     failures: Mapping[str, float]
     best: Best | None
     time_s: Usage | None
@@ -80,7 +93,7 @@ class Summary:
 
     @classmethod
     def read(cls, body: Body, told: float = 0.0) -> Self:
-        insight = object_of(body, "insight")
+        insight, undecided = object_of(body, "insight"), numbered(body, "undecided")
         is_paused = text_of(body, "state") == "paused"
         return cls(
             state=text_of(body, "state") or "unknown",
@@ -88,8 +101,9 @@ class Summary:
             evaluations=whole_of(body, "evaluations"),
             finished=whole_of(body, "finished") or 0,
             running=whole_of(body, "running") or 0,
-            failed=whole_of(body, "failed") or 0,
+            failed=(whole_of(body, "failed") or 0) - len(undecided),
             at_chance=whole_of(body, "at_chance") or 0,
+            undecided=undecided,
             failures=numbers_of(body, "failures"),
             best=Best.read(object_of(body, "best")),
             time_s=Usage.read(body, "spent_wall_clock_s", "budget_wall_clock_s") or Usage.read(body, "spent_s", ""),
@@ -117,7 +131,7 @@ class Summary:
     @property
     def is_only_chance(self) -> bool:
         """Whether it has values, all of which are at chance."""
-        return 0 < self.at_chance == self.finished - self.failed
+        return 0 < self.at_chance == self.finished - self.failed - len(self.undecided)
 
     @property
     def is_stopped_by_crashes(self) -> bool:

@@ -66,11 +66,9 @@ def _luck(best: Trial) -> str:
 
 
 def _summary(study: Study) -> str:
-    failed = sum(trial.state is TrialState.FAILED for trial in study.trials)
-    lucky = f"{study.at_chance} of them at chance, {failed} failed" if study.at_chance else f"{failed} of them failed"
     head = (
         f"Study {study.name} is {study.state}: {study.finished} of "
-        f"{captions.counted(study.spec.evaluations, 'evaluation')} ended, {lucky}, "
+        f"{captions.counted(study.spec.evaluations, 'evaluation')} ended, {_without_value(study)}, "
         f"by the optimizer {study.spec.optimizer}."
     )
     best = study.incumbent
@@ -80,6 +78,15 @@ def _summary(study: Study) -> str:
         head = f"{head} No trial is better than chance{_remedy(study)}."
     goal = {Direction.MAXIMIZE: "highest", Direction.MINIMIZE: "lowest"}[study.spec.direction]
     return f"{head} The best {study.spec.metric} (the {goal}) is {captions.plain(best.value)}, of trial {best.id}."
+
+
+def _without_value(study: Study) -> str:
+    """How many of the evaluations learnt nothing or failed; crashes that nobody has decided about are no failures."""
+    undecided = len(study.undecided)
+    failed = sum(trial.state is TrialState.FAILED for trial in study.trials) - undecided
+    held = f", {undecided} undecided (equal crashes, held against no configuration)" if undecided else ""
+    lucky = f"{study.at_chance} of them at chance, {failed} failed" if study.at_chance else f"{failed} of them failed"
+    return lucky + held
 
 
 def _remedy(study: Study) -> str:

@@ -144,11 +144,13 @@ def test_luck_is_counted_apart_from_failures_in_whole_and_parts(whole: Members, 
 def test_a_part_that_crashes_paused_is_told_with_the_remedy(whole: Members, clock: Clock) -> None:
     """Only what the same command does is fair to all methods; resumed, the crashes would count as evaluations."""
     at = shown(whole)
-    at["studies"][0] |= {"state": "paused", "reason": "crashes"}
+    at["studies"][0] |= {"state": "paused", "reason": "crashes", "undecided": [1, 2]}
+    at |= {"state": "paused", "finished": 9, "at_chance": 1, "failed": 3}
     lines: list[str] = []
     told = Course(at, DEVICES, lines.append, clock, " --state /tower")
-    assert told.goodbye({**at, "state": "paused"}) == 1
+    assert told.goodbye(at) == 1
     name = at["studies"][0]["name"]
+    assert untimed(lines)[-4].startswith("paused: 9 trials: 5 with a value, 1 at chance, 1 failed, 2 undecided")
     assert untimed(lines)[-3:] == [
         f"{name} was paused by equal crashes (cnnbo trials {name} --failed --state /tower)",
         "Mend the cause, then give the same command: what crashed so runs again, and is held",

@@ -246,6 +246,18 @@ def test_a_study_stopped_by_crashes_says_why_and_what_to_do(tower: Any) -> None:
     assert view.question is not None and "cnnbo retry svhn --crashed" in view.question.text
 
 
+def test_what_crashed_with_its_study_is_counted_apart(tower: Any) -> None:
+    """One that crashed in another way meanwhile is a failure, and not the reason."""
+    tower.study(state="paused", reason="crashes", running=0, failed=4, failures={"crashed": 4}, undecided=[35, 36, 37])
+    for number in (35, 36, 37, 38):
+        message = "KeyError" if number == 38 else f"ImportError {number}"
+        tower.trial(number, state="failed", value=None, failure="crashed", message=message)
+    shown = picture(tower.state, tower.now, 100, 40)
+    assert "  1 failed  3 undecided" in shown
+    lines = [line.strip() for line in shown.splitlines()]
+    assert lines[lines.index("failed  1 crashed") + 1] == "#37: ImportError 37"
+
+
 def test_the_limit_of_a_box_is_told(tower: Any) -> None:
     """Devices that idle for a limit nobody remembers look like a scheduler that hangs."""
     tower.say("info", {"limit": 2})

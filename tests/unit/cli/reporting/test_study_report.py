@@ -10,7 +10,7 @@ from cnnbo.cli.reporting.parts import Drawing, Note, Section, Table
 from cnnbo.cli.reporting.study_report import sections_of_study
 from cnnbo.cli.reporting.traces import best_seen
 from cnnbo.scheduler import CategoricalParameter, FloatParameter, IntParameter, SearchSpace, Study
-from cnnbo.scheduler.events import StudyPaused, TrialCompleted, TrialStarted
+from cnnbo.scheduler.events import StudyPaused, TrialCompleted, TrialFailed, TrialStarted
 from cnnbo.scheduler.spec import Direction, StudySpec
 from cnnbo.scheduler.trial import Failure, Trial
 
@@ -57,6 +57,17 @@ def _paused_after_one() -> Study:
     return played.study
 
 
+def _paused_by_crashes() -> Study:
+    played = Played(_spec(_ONE))
+    for trial in range(1, 6):
+        played.propose(BEGIN)
+        played.take(TrialStarted(BEGIN, trial, 1, "cpu-0"))
+        failure = Failure.TIMEOUT if trial == 2 else Failure.CRASHED
+        failed = TrialFailed(BEGIN, trial, 1, failure, "KeyError")
+        played.take(TrialCompleted(BEGIN, trial, 1, 0.5, chance=0.6) if trial == 1 else failed)
+    return played.study
+
+
 def _all_failed() -> Study:
     return _studied(lambda _, __: Outcome(None, 0.0, Failure.TIMEOUT), _spec(_MIXED))
 
@@ -88,6 +99,7 @@ _STUDIES = (
     _never_started,
     _still_running,
     _paused_after_one,
+    _paused_by_crashes,
     _all_failed,
     _huge_and_tiny,
     _nearly_equal,
@@ -158,6 +170,12 @@ def _told(study: Callable[[], Study], key: str) -> str:
 def _rows(study: Callable[[], Study], key: str) -> list[dict[str, object]]:
     table = next(part for part in _parts(_sections(study)) if isinstance(part, Table) and part.key == key)
     return [dict(zip((column.key for column in table.columns), row, strict=True)) for row in table.rows]
+
+
+def test_crashes_held_against_no_configuration_are_told_apart_from_failures() -> None:
+    """What a broken script did says nothing of how the search went."""
+    told = _told(_paused_by_crashes, "summary")
+    assert "5 of 6 evaluations ended, 1 of them at chance, 1 failed, 3 undecided (equal crashes" in told
 
 
 def test_trials_at_chance_are_told_apart_from_failures() -> None:
