@@ -80,7 +80,10 @@ ALTER TABLE trial ADD COLUMN at_chance INTEGER NOT NULL DEFAULT 0;
 
 
 def _to_3(connection: sqlite3.Connection) -> None:
-    """Trials with what luck explains, and whether their value is no better; asks that know such trials."""
+    """Trials with what luck explains, and whether their value is no better.
+
+    With it come asks that know such trials, and crashes that know their kind.
+    """
     run_script(connection, _TABLES_3)
 
 

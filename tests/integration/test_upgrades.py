@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.data.make_journal import STUDY
 from tests.integration.conftest import Box
 from tests.journals import moved
 
@@ -88,7 +89,28 @@ def test_a_study_of_format_3_goes_on_to_its_end(box: Box) -> None:
         asked = [json.loads(body) for (body,) in db.execute("SELECT body FROM event WHERE type = 'PointsSuggested'")]
         kept = {t: db.execute(f"SELECT count(*) FROM {t}").fetchone()[0] for t in ("device_event", "receipt", "outbox")}
     assert any(event["censored"] for event in asked)
-    assert kept == {"device_event": 4, "receipt": 1, "outbox": 55}
+    assert kept == {"device_event": 4, "receipt": 1, "outbox": 67}
+
+
+def test_a_study_of_format_3_runs_again_what_crashed_with_it(box: Box) -> None:
+    """One trial had crashed in another way before, and one that was on its way crashed after the pause."""
+    take_over(box, 3)
+    file = box.folder / "braked.toml"
+    file.write_text(STUDY.replace("NAME", "braked"))
+    begun = box.json("show", "braked")
+    assert (begun["state"], begun["reason"], begun["failed"], begun["undecided"]) == (
+        "paused",
+        "crashes",
+        5,
+        [1, 3, 4, 5],
+    )
+    assert [trial["braked"] for trial in begun["trials"]] == [True, False, True, True, True]
+    daemon = box.daemon("--devices", "cpu:2")
+    assert "braked: trials 1, 3, 4, 5 run again" in box.run("submit", file).stdout
+    shown = finish(box, "braked", daemon)
+    counts = (shown["finished"], shown["failed"], shown["at_chance"], shown["undecided"])
+    assert counts == (6, 1, 5, [])
+    assert shown["trials"][1]["failure"] == "crashed"
 
 
 @pytest.fixture
