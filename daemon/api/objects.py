@@ -231,7 +231,7 @@ class StudyObject(Told):
     running: Count
     """Trials that run now."""
     failed: Count
-    """Trials that failed."""
+    """Trials that failed, undecided ones too."""
     at_chance: Count | None
     """Complete trials whose value is no better than chance; they count as finished, not as failed."""
     cancelled: Count
@@ -319,7 +319,7 @@ class ComparisonObject(Told):
     running: Count
     """Trials that run now."""
     failed: Count
-    """Trials that failed."""
+    """Trials that failed, undecided ones too."""
     at_chance: Count | None
     """Complete trials whose value is no better than chance."""
     cancelled: Count
