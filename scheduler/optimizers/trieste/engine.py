@@ -1,31 +1,27 @@
 """One ask with the surrogate: fit, believe what is pending, search, and again for the rest of the batch."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import tensorflow as tf
-from trieste.data import Dataset
-from trieste.models.gpflow.models import GaussianProcessRegression
-from trieste.types import Tag
 
 from cnnbo.scheduler.errors import SurrogateFitError
 from cnnbo.scheduler.optimizers.base import History, Points, Source, Suggestion
-from cnnbo.scheduler.optimizers.distinct import TakenPoints
-from cnnbo.scheduler.optimizers.trieste.acquisition import (
-    OBJECTIVE,
-    FeasibleLogExpectedImprovement,
-    PendingBelieved,
-)
+from cnnbo.scheduler.optimizers.distinct import TakenPoints, distinct_points
+from cnnbo.scheduler.optimizers.space_filling import spread_points
+from cnnbo.scheduler.optimizers.trieste.acquisition import FeasibleLogExpectedImprovement
 from cnnbo.scheduler.optimizers.trieste.classifier import Feasibility
 from cnnbo.scheduler.optimizers.trieste.hint import Hint
 from cnnbo.scheduler.optimizers.trieste.search import BRIEF, THOROUGH, AcquisitionSearch
 from cnnbo.scheduler.optimizers.trieste.subset import rows_to_fit
-from cnnbo.scheduler.optimizers.trieste.surrogate import Surrogate
+from cnnbo.scheduler.optimizers.trieste.surrogate import Evidence, Surrogate
 from cnnbo.scheduler.optimizers.trieste.targets import TargetScale
 from cnnbo.scheduler.space import SearchSpace
 
 _ANCHORS = 3
+
+_LIKELIEST = 16
+"""Of the candidates that fill space at least so many are left, however likely they are to fail."""
 
 
 class Engine:
@@ -51,55 +47,91 @@ class Engine:
         except tf.errors.OpError as error:
             raise SurrogateFitError(f"The surrogate failed in TensorFlow: {error.message}") from error
 
-    def _suggest(self, told: History, taken: TakenPoints, rng: np.random.Generator, count: int) -> Suggestion:
-        whole = _with_bounds_as_objectives(told)
-        history = _part_to_fit(whole)
-        scale = TargetScale.of(history.objectives)
-        targets = scale.target(history.objectives)
-        before = Hint.from_bytes(whole.hint)
-        hint = Hint(self._objective.fit(history.observed, targets, before.objective))
-        if len(whole.failed):
-            feasibility = self._feasibility.fit(whole.observed, whole.failed, before.feasibility)
-            hint = replace(hint, feasibility=feasibility)
-        insight = self._insight(history.observed, scale) | {"observed": len(whole.observed)}
-        anchors = self._best_observed(history.observed)
-        function, search = self._function(history, targets, history.pending)
+    def fill(self, history: History, seed: list[int], count: int) -> Suggestion:
+        """Propose `count` points that fill space where trials are not likely to fail; see `Optimizer.suggest`.
+
+        `history` holds at least one failure and one trial that finished.
+        """
+        rng = np.random.default_rng(seed)
+        before = Hint.from_bytes(history.hint)
+        hint = Hint(before.objective, self._fit_feasibility(history, before))
+        taken = TakenPoints(self._space, history.taken)
+        draws = spread_points(self._space, history.taken, rng, self._likely_to_finish)
+        points = distinct_points(self._space, taken, draws, count, rng)
+        return Suggestion(points, Source.SPACE_FILLING, {}, hint.to_bytes())
+
+    def _likely_to_finish(self, points: Points) -> Points:
+        """Those that rather finish than fail, and at least the likeliest."""
+        log_p = self._feasibility.log_probability(tf.constant(points)).numpy()[:, 0]
+        order = np.argsort(-log_p, kind="stable")
+        likely = max(_LIKELIEST, int(np.sum(log_p > math.log(0.5))))
+        return np.asarray(points[order[:likely]])
+
+    def _suggest(self, history: History, taken: TakenPoints, rng: np.random.Generator, count: int) -> Suggestion:
+        scale = _scale(history)
+        evidence = _evidence(history, scale)
+        before = Hint.from_bytes(history.hint)
+        objective = self._objective.fit(evidence, before.objective)
+        feasibility = self._fit_feasibility(history, before) if len(history.failed) else None
+        insight = self._insight(evidence, scale) | {"observed": len(history.observed) + len(history.censored)}
+        anchors = self._best_observed(evidence.points)
+        has_failures = feasibility is not None
+        function, search = self._function(evidence, history.pending, has_failures)
         candidates = search.candidates(anchors, rng)
         points, candidates = search.best_new(candidates, taken, rng, THOROUGH)
         insight |= _outlook(function, points, scale)
         while len(points) < count:
-            self._function(history, targets, np.concatenate([history.pending, points]))
+            self._function(evidence, np.concatenate([history.pending, points]), has_failures)
             best, candidates = search.best_new(candidates, taken, rng, BRIEF)
             points = np.concatenate([points, best])
-        return Suggestion(points, Source.SURROGATE, _finite(insight), hint.to_bytes())
+        return Suggestion(points, Source.SURROGATE, _finite(insight), Hint(objective, feasibility).to_bytes())
+
+    def _fit_feasibility(self, history: History, before: Hint) -> tuple[float, ...]:
+        finished = np.concatenate([history.observed, history.censored])
+        return self._feasibility.fit(finished, history.failed, before.feasibility)
 
     def _function(
-        self, history: History, targets: Points, pending: Points
+        self, evidence: Evidence, pending: Points, has_failures: bool
     ) -> tuple[FeasibleLogExpectedImprovement, AcquisitionSearch]:
-        """The acquisition function with these pending points, and the search for its maximum."""
-        has_failures = len(history.failed) > 0
-        models: dict[Tag, GaussianProcessRegression] = {OBJECTIVE: self._objective.model}
-        datasets: dict[Tag, Dataset] = {OBJECTIVE: Dataset(tf.constant(history.observed), tf.constant(targets))}
-        builder = PendingBelieved(self._feasibility if has_failures else None)
+        """The acquisition function with these pending points, and the search for its maximum.
+
+        The incumbent is the lowest posterior mean at observed and pending points, not the lowest observation: with
+        noise that is mostly luck.
+        """
+        known = self._believe(evidence, pending)
         if has_failures not in self._functions:
-            function = builder.prepare_acquisition_function(models, datasets, tf.constant(pending))
-            self._functions[has_failures] = function, AcquisitionSearch(self._space, function)
-        else:
-            function, _ = self._functions[has_failures]
-            builder.update_acquisition_function(function, models, datasets, tf.constant(pending))
-        return self._functions[has_failures]
+            feasibility = self._feasibility if has_failures else None
+            made = FeasibleLogExpectedImprovement(self._objective.process, feasibility)
+            self._functions[has_failures] = made, AcquisitionSearch(self._space, made)
+        function, search = self._functions[has_failures]
+        function.compare_with(self._best_observed(known.points)[0])
+        return function, search
+
+    def _believe(self, evidence: Evidence, pending: Points) -> Evidence:
+        """Condition on the evidence and on what it predicts at the pending points; returns both.
+
+        Kriging believer (Ginsbourger, Le Riche and Carraro 2010): the uncertainty around a pending point goes, the mean
+        stays.
+        """
+        self._objective.condition(evidence)
+        if len(pending) == 0:
+            return evidence
+        mean, _ = self._objective.predict(pending)
+        both = evidence.believing(pending, mean)
+        self._objective.condition(both)
+        return both
 
     def _best_observed(self, observed: Points) -> Points:
         mean, _ = self._objective.predict(observed)
         return np.asarray(observed[np.argsort(mean[:, 0], kind="stable")[:_ANCHORS]])
 
-    def _insight(self, observed: Points, scale: TargetScale) -> dict[str, object]:
-        mean, variance = self._objective.predict(observed)
+    def _insight(self, evidence: Evidence, scale: TargetScale) -> dict[str, object]:
+        mean, variance = self._objective.predict(evidence.points)
         best = int(np.argmin(mean))
         target = float(mean[best, 0])
         inverse = 1.0 / self._objective.length_scales
         return {
-            "observations": len(observed),
+            "observations": len(evidence),
             "relevance": dict(zip(self._space.names, (inverse / inverse.sum()).tolist(), strict=True)),
             "best_mean": scale.objective(target),
             "best_sd": math.sqrt(float(variance[best, 0])) * scale.slope(target),
@@ -107,22 +139,20 @@ class Engine:
         }
 
 
-def _with_bounds_as_objectives(history: History) -> History:
-    """The history with each trial at chance observed at its bound: at one constant, whatever it scored."""
-    return replace(
-        history,
-        observed=np.concatenate([history.observed, history.censored]),
-        objectives=np.concatenate([history.objectives, history.bounds]),
-        censored=history.censored[:0],
-        bounds=history.bounds[:0],
+def _scale(history: History) -> TargetScale:
+    """The scale of what was observed and, counted once, of what luck explains: how often that came says nothing."""
+    return TargetScale.of(np.concatenate([history.objectives, np.unique(history.bounds)[-1:, None]]))
+
+
+def _evidence(history: History, scale: TargetScale) -> Evidence:
+    """No more trials than the surrogate of the objective takes."""
+    measured, censored = rows_to_fit(history.objectives, len(history.censored))
+    return Evidence(
+        history.observed[measured],
+        scale.target(history.objectives[measured]),
+        history.censored[censored],
+        scale.target(history.bounds[censored]),
     )
-
-
-def _part_to_fit(history: History) -> History:
-    """The history with no more observations than the surrogate of the objective takes."""
-    rows = rows_to_fit(history.objectives)
-    # Ids and sources belong to rows, some of which go here; nothing that fits needs them.
-    return replace(history, observed=history.observed[rows], objectives=history.objectives[rows], trials=(), sources=())
 
 
 def _outlook(function: FeasibleLogExpectedImprovement, point: Points, scale: TargetScale) -> dict[str, object]:

@@ -28,7 +28,7 @@ class Descent:
         loss: minus the logarithm of the posterior density, as a graph over `parameters` and whatever data the model
             holds; data may change between calls, their rank not.
         parameters: what is fitted.
-        bounds: limits of each value, in the order of `Hyperparameters`.
+        bounds: limits of each value, in the order of `Hyperparameters`; may be replaced between descents.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Descent:
     ) -> None:
         self._graph = loss
         self._variables = [parameter.unconstrained_variable for parameter in parameters]
-        self._bounds = bounds
+        self.bounds = bounds
         vector = tf.TensorSpec([len(bounds)], tf.float64)
         self._loss_and_gradient = tf.function(self._trace, input_signature=[vector], autograph=False)
 
@@ -54,13 +54,13 @@ class Descent:
         self._assign(tf.constant(hyperparameters, tf.float64))
 
     def _descend(self, start: Hyperparameters, steps: int) -> tuple[float, Hyperparameters]:
-        low, high = np.array(self._bounds).T
+        low, high = np.array(self.bounds).T
         result = scipy.optimize.minimize(
             self._loss,
             np.clip(start, low, high),
             jac=True,
             method="L-BFGS-B",
-            bounds=self._bounds,
+            bounds=self.bounds,
             options={"maxiter": steps},
         )
         return float(result.fun), tuple(result.x.tolist())
@@ -96,6 +96,10 @@ def positive(
     return gpflow.Parameter(value, transform=gpflow.utilities.positive(lower=floor, base="exp"), prior=prior)
 
 
-def log_normal(location: float, scale: float) -> tfp.distributions.Distribution:
-    """The distribution of a positive number whose logarithm is normal, in double precision."""
-    return tfp.distributions.LogNormal(tf.constant(location, tf.float64), tf.constant(scale, tf.float64))
+def log_normal(location: float | tf.Variable, scale: float) -> tfp.distributions.Distribution:
+    """The distribution of a positive number whose logarithm is normal, in double precision.
+
+    A variable as location may change between fits.
+    """
+    located = location if isinstance(location, tf.Variable) else tf.constant(location, tf.float64)
+    return tfp.distributions.LogNormal(located, tf.constant(scale, tf.float64))

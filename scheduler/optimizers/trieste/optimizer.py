@@ -1,14 +1,18 @@
 """Bayesian optimisation: an initial Sobol design, then a Gaussian process and its expected improvement.
 
-Importing this module is cheap. TensorFlow, GPflow and Trieste are loaded by the first ask that needs the surrogate, so
+Importing this module is cheap. TensorFlow, GPflow and Trieste are loaded by the first ask that needs a surrogate, so
 that the initial design costs nothing.
 """
 
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from cnnbo.scheduler.optimizers.base import History, Source, Suggestion
+from cnnbo.scheduler.optimizers.distinct import TakenPoints, distinct_points
 from cnnbo.scheduler.optimizers.sobol import SobolOptimizer
+from cnnbo.scheduler.optimizers.space_filling import is_filling_due, spread_points
 from cnnbo.scheduler.space import SearchSpace
 
 if TYPE_CHECKING:
@@ -16,8 +20,22 @@ if TYPE_CHECKING:
 
 
 def needs_surrogate(history: History) -> bool:
-    """Whether the initial design is over: enough points were asked for, and one of them has an objective or a bound."""
-    return len(history.observed) + len(history.censored) > 0 and len(history.taken) >= history.initial
+    """Whether the initial design is over, and the next point rests on a surrogate.
+
+    One that fills space does so where some trials failed and others didn't: it keeps out of where trials fail.
+    """
+    if _is_design(history):
+        return False
+    return not is_filling_due(history) or _has_edge(history)
+
+
+def _is_design(history: History) -> bool:
+    return len(history.taken) < history.initial
+
+
+def _has_edge(history: History) -> bool:
+    """Whether there is something to learn about where trials fail."""
+    return len(history.failed) > 0 and len(history.observed) + len(history.censored) > 0
 
 
 class TriesteOptimizer:
@@ -38,9 +56,19 @@ class TriesteOptimizer:
 
     def suggest(self, history: History, ask: int, count: int) -> Suggestion:
         """Propose `count` points; see `Optimizer.suggest`."""
-        if not needs_surrogate(history):
+        if _is_design(history):
             return self._initial.suggest(history, ask, count)
-        return _engine(self._space).suggest(history, [self._seed, ask], count)
+        seed = [self._seed, ask]
+        if not is_filling_due(history):
+            return _engine(self._space).suggest(history, seed, count)
+        if _has_edge(history):
+            return _engine(self._space).fill(history, seed, count)
+        return self._fill(history, np.random.default_rng(seed), count)
+
+    def _fill(self, history: History, rng: np.random.Generator, count: int) -> Suggestion:
+        taken = TakenPoints(self._space, history.taken)
+        draws = spread_points(self._space, history.taken, rng)
+        return Suggestion(distinct_points(self._space, taken, draws, count, rng), Source.SPACE_FILLING, {})
 
 
 @lru_cache(maxsize=4)  # tracing the graphs of a space takes seconds; a daemon rarely has more studies at once

@@ -5,63 +5,79 @@ Model and priors:
 - Matern-5/2 with a length-scale for each parameter, over coordinates of the unit cube; choices are one-hot encoded.
 - Length-scales have the prior of `kernel.length_scale_prior`.
 - The noise is fitted, with prior LogNormal(-4, 1) for targets of variance 1, above a floor that keeps the Cholesky
-  decomposition well conditioned with near-duplicate points.
+  decomposition well conditioned with near-duplicate points. Where some trials are at chance the prior is
+  LogNormal(-1, 1), and no length-scale is shorter than a fifth of an axis.
+- A trial at chance says that the target with its noise lies at or above a bound (a Tobit model; by expectation
+  propagation, `propagation.py`). Far from all trials a target is believed to lie there as often as trials did. With the
+  bound as a value instead, every success would be a spike on a plain that is known exactly, and with a mean of 0 what
+  nobody has tried would look better than most of what was tried: the corners of the cube.
 """
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import gpflow
 import numpy as np
 import tensorflow as tf
-from trieste.data import Dataset
-from trieste.models.gpflow.models import GaussianProcessRegression
 
 from cnnbo.scheduler.errors import SurrogateFitError
 from cnnbo.scheduler.optimizers.base import Points
 from cnnbo.scheduler.optimizers.trieste.fitting import MANY, Descent, Hyperparameters, log_normal, positive
 from cnnbo.scheduler.optimizers.trieste.kernel import SpaceMatern52, length_scale_bounds, length_scale_prior
+from cnnbo.scheduler.optimizers.trieste.propagation import ABOVE, MEASURED, CensoredProcess, base_rate_tilt
 from cnnbo.scheduler.space import SearchSpace
 
 NOISE_FLOOR = 1e-5
 """Least noise variance, for targets of variance 1."""
 
-_NOISE_PRIOR = (-4.0, 1.0)
+_NOISE_LOCATION = -4.0
+_NOISE_SCALE = 1.0
 """Location and scale of the log-normal prior of the noise variance, for targets of variance 1."""
+
+_NOISE_LOCATION_OF_LUCK = -1.0
+"""The location where some trials are at chance …
+
+What may learn nothing at all depends on luck throughout: the same configuration, trained again, may come to twice as
+much or to nothing. With the usual prior the luckiest of them is taken for a peak a hundredth of an axis wide.
+"""
+
+_SHORTEST_OF_LUCK = 0.2
+"""… and the shortest length-scale there."""
 
 _VARIANCE_PRIOR = (0.0, 1.0)
 _VARIANCE_BOUNDS = (math.log(0.01), math.log(100.0))
 _NOISE_BOUNDS = (math.log(1e-7), math.log(4.0))
 
 
-class CompiledRegression(GaussianProcessRegression):
-    """Trieste's regression whose update and prediction run as graphs, traced once for any number of points.
+@dataclass(frozen=True, slots=True, eq=False)
+class Evidence:
+    """What the surrogate is fitted to.
 
-    Args:
-        model: the GPflow model.
-        dimension: D of the points.
+    Attributes:
+        points: of trials with a value, shape (N, D), in the unit cube.
+        targets: theirs, shape (N, 1), of variance about 1.
+        censored: points of trials at chance, shape (C, D).
+        bounds: targets at or above which theirs lie, shape (C, 1).
     """
 
-    def __init__(self, model: gpflow.models.GPR, dimension: int) -> None:
-        super().__init__(model, num_kernel_samples=0)
-        points = tf.TensorSpec([None, dimension], tf.float64)
-        targets = tf.TensorSpec([None, 1], tf.float64)
-        self._graph_update = tf.function(self._trace_update, input_signature=[points, targets], autograph=False)
-        self._graph_predict = tf.function(super().predict_encoded, input_signature=[points], autograph=False)
+    points: Points
+    targets: Points
+    censored: Points
+    bounds: Points
 
-    def update_encoded(self, dataset: Dataset) -> None:
-        """Replace the data, keep the hyperparameters; see Trieste."""
-        self._graph_update(dataset.query_points, dataset.observations)
+    @classmethod
+    def of(cls, points: Points, targets: Points) -> "Evidence":
+        """That of trials with a value alone."""
+        return cls(points, targets, points[:0], targets[:0])
 
-    def predict_encoded(self, query_points: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Mean and variance without noise; within a graph that is being traced, as part of it."""
-        if tf.executing_eagerly():
-            mean, variance = self._graph_predict(query_points)
-            return mean, variance
-        return super().predict_encoded(query_points)
+    def __len__(self) -> int:
+        return len(self.points) + len(self.censored)
 
-    def _trace_update(self, points: tf.Tensor, targets: tf.Tensor) -> None:
-        super().update_encoded(Dataset(points, targets))
+    def believing(self, points: Points, targets: Points) -> "Evidence":
+        """This with further points, (P, D), as if they had given these targets, (P, 1)."""
+        both = np.concatenate([self.points, points]), np.concatenate([self.targets, targets])
+        return Evidence(*both, self.censored, self.bounds)
 
 
 class Surrogate:
@@ -76,35 +92,40 @@ class Surrogate:
 
     def __init__(self, space: SearchSpace) -> None:
         self._dimension = space.dimension
-        self._model = CompiledRegression(_regression(space), self._dimension)
-        parts = self._model.model
+        self._process = _process(space)
+        kernel, noise = self._process.kernel, self._process.likelihood
+        self._length_scale_bounds = length_scale_bounds(space)
+        self._noise_location = tf.Variable(_NOISE_LOCATION, dtype=tf.float64, trainable=False)
+        noise.variance = positive(0.01 + NOISE_FLOOR, log_normal(self._noise_location, _NOISE_SCALE), NOISE_FLOOR)
         self._descent = Descent(
-            parts.training_loss,
-            [parts.kernel.lengthscales, parts.kernel.variance, parts.likelihood.variance],
-            [*length_scale_bounds(space), _VARIANCE_BOUNDS, _NOISE_BOUNDS],
+            lambda: -self._process.log_posterior_density(),
+            [kernel.lengthscales, kernel.variance, noise.variance],
+            [*self._length_scale_bounds, _VARIANCE_BOUNDS, _NOISE_BOUNDS],
         )
+        self._condition = tf.function(self._process.condition, input_signature=[], autograph=False)
+        points = tf.TensorSpec([None, space.dimension], tf.float64)
+        self._predict = tf.function(self._process.predict_f, input_signature=[points], autograph=False)
 
     @property
-    def model(self) -> GaussianProcessRegression:
-        """The Trieste model, conditioned on what `condition` was given last."""
-        return self._model
+    def process(self) -> CensoredProcess:
+        """The Gaussian process, conditioned on what `condition` was given last."""
+        return self._process
 
     @property
     def length_scales(self) -> Points:
         """Length-scales in the unit cube, shape (D,), > 0."""
-        return np.asarray(self._model.model.kernel.lengthscales.numpy())
+        return np.asarray(self._process.kernel.lengthscales.numpy())
 
     @property
     def noise_variance(self) -> float:
         """Variance of the noise, in squared targets."""
-        return float(self._model.model.likelihood.variance.numpy())
+        return float(self._process.likelihood.variance.numpy())
 
-    def fit(self, points: Points, targets: Points, hint: Hyperparameters | None) -> Hyperparameters:
-        """Find the hyperparameters of highest posterior density and condition on the data.
+    def fit(self, evidence: Evidence, hint: Hyperparameters | None) -> Hyperparameters:
+        """Find the hyperparameters of highest posterior density and condition on the evidence.
 
         Args:
-            points: shape (N, D), in the unit cube, N >= 1.
-            targets: shape (N, 1), of mean 0 and variance about 1.
+            evidence: of at least one trial.
             hint: where to start beside the usual starts; the fit of an earlier ask.
 
         Returns:
@@ -113,55 +134,76 @@ class Surrogate:
         Raises:
             SurrogateFitError: no hyperparameters, however noisy, give a usable posterior.
         """
-        # `update` would decompose with the hyperparameters of the last ask, for nothing.
-        for variable, value in zip(self._model.model.data, (points, targets), strict=True):
-            variable.assign(value)
-        starts = self._starts(hint, len(points))
+        self._take(evidence)
+        self._expect_luck(len(evidence.censored) > 0)
+        starts = self._starts(hint, len(evidence))
         for attempt in _with_more_noise([self._descent.best_of(starts), *starts]):
             self._descent.assign(attempt)
-            if self._is_usable(points, targets):
+            if self._is_usable(evidence):
                 return attempt
         raise SurrogateFitError(
-            f"No surrogate could be fitted to {len(points)} observations: every covariance matrix was singular."
+            f"No surrogate could be fitted to {len(evidence)} observations: every covariance matrix was singular."
         )
 
-    def condition(self, points: Points, targets: Points) -> None:
-        """Replace the data, keep the hyperparameters; shapes (N, D) and (N, 1)."""
+    def condition(self, evidence: Evidence) -> None:
+        """Replace the data, keep the hyperparameters.
+
+        Raises:
+            SurrogateFitError: they give no usable posterior for these data.
+        """
+        self._take(evidence)
         try:
-            self._model.update(Dataset(tf.constant(points), tf.constant(targets)))
+            is_finite = bool(self._condition())
         except tf.errors.InvalidArgumentError as error:
             raise SurrogateFitError("The covariance matrix of observed and pending points is singular.") from error
+        if not is_finite:
+            raise SurrogateFitError("The posterior at observed and pending points is not finite.")
 
     def predict(self, points: Points) -> tuple[Points, Points]:
         """Mean and variance of the target without noise, shape (n, 1) each, at points of shape (n, D)."""
-        mean, variance = self._model.predict(tf.constant(points))
+        mean, variance = self._predict(tf.constant(points))
         return mean.numpy(), variance.numpy()
 
-    def _is_usable(self, points: Points, targets: Points) -> bool:
+    def _take(self, evidence: Evidence) -> None:
+        measured, censored = len(evidence.points), len(evidence.censored)
+        self._process.replace_rows(
+            np.concatenate([evidence.points, evidence.censored]),
+            np.repeat([[MEASURED], [ABOVE]], [measured, censored], axis=0),
+            np.concatenate([evidence.targets, evidence.bounds]),
+        )
+        self._process.level.assign(float(np.mean(evidence.bounds)) if censored else 0.0)
+        self._process.tilt.assign(base_rate_tilt(censored, measured) if censored else 0.0)
+
+    def _expect_luck(self, is_expected: bool) -> None:
+        """Take the priors for trials some of which are at chance, or the usual ones."""
+        least = math.log(_SHORTEST_OF_LUCK) if is_expected else -math.inf
+        bounds = [(max(low, least), high) for low, high in self._length_scale_bounds]
+        self._descent.bounds = [*bounds, _VARIANCE_BOUNDS, _NOISE_BOUNDS]
+        self._noise_location.assign(_NOISE_LOCATION_OF_LUCK if is_expected else _NOISE_LOCATION)
+
+    def _is_usable(self, evidence: Evidence) -> bool:
         try:
-            self.condition(points, targets)
+            self.condition(evidence)
         except SurrogateFitError:
             return False
-        mean, variance = self.predict(points)
+        mean, variance = self.predict(np.concatenate([evidence.points, evidence.censored]))
         return bool(np.isfinite(mean).all() and np.isfinite(variance).all())
 
     def _starts(self, hint: Hyperparameters | None, count: int) -> list[Hyperparameters]:
         """Short and long length-scales: the posterior often has a mode of each kind, all signal or nearly all noise."""
         scale = 0.5 * math.log(self._dimension)
-        usual = [(scale + math.log(factor),) * self._dimension + (0.0, _NOISE_PRIOR[0]) for factor in (0.25, 1.0)]
+        rest = (0.0, float(self._noise_location.numpy()))
+        usual = [(scale + math.log(factor),) * self._dimension + rest for factor in (0.25, 1.0)]
         if hint is None or len(hint) != self._dimension + 2:
             return usual
         return [hint] if count > MANY else [hint, *usual]
 
 
-def _regression(space: SearchSpace) -> gpflow.models.GPR:
-    """The GPflow model, on one made-up observation until there is data. Its mean is 0, for targets come centred."""
+def _process(space: SearchSpace) -> CensoredProcess:
     kernel = SpaceMatern52(space)
     kernel.lengthscales = positive(np.ones(space.dimension), length_scale_prior(space))
     kernel.variance = positive(1.0, log_normal(*_VARIANCE_PRIOR))
-    likelihood = gpflow.likelihoods.Gaussian(1.0)
-    likelihood.variance = positive(0.01 + NOISE_FLOOR, log_normal(*_NOISE_PRIOR), NOISE_FLOOR)
-    return gpflow.models.GPR((np.zeros((1, space.dimension)), np.zeros((1, 1))), kernel, likelihood=likelihood)
+    return CensoredProcess(kernel, gpflow.likelihoods.Gaussian(1.0), space.dimension)
 
 
 def _with_more_noise(attempts: Iterable[Hyperparameters]) -> Iterable[Hyperparameters]:

@@ -5,13 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.contracts.optimizer import MIXED, TINY, CreateOptimizer, OptimizerContract, make_history, rows
+from tests.contracts.optimizer import MIXED, TINY, CreateOptimizer, OptimizerContract, drawn, make_history, rows
 
 from cnnbo.daemon.proposer import Limits, Proposer
 from cnnbo.scheduler.errors import SurrogateFitError
-from cnnbo.scheduler.optimizers.base import History, Points, Source
+from cnnbo.scheduler.optimizers.base import History, Source
 from cnnbo.scheduler.optimizers.trieste.optimizer import TriesteOptimizer
+from cnnbo.scheduler.optimizers.trieste.subset import CLASSIFIED_AT_MOST
 from cnnbo.scheduler.space import CategoricalParameter, SearchSpace
+
+PAIR = np.array([[0.25, 0.5], [0.75, 0.5]])
+"""Two points of `TINY`."""
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.usefixtures("libraries")]
 
@@ -65,6 +69,39 @@ class TestTrieste(OptimizerContract):
         points = TriesteOptimizer(MIXED, 0).suggest(make_history(MIXED, observed=8), 8, 4).points
         distances = np.abs(points[:, None] - points[None]).max(axis=2)[np.triu_indices(4, 1)]
         assert distances.min() > 0.01
+
+    def test_learns_where_trials_sit_at_chance(self) -> None:
+        """Nine configurations in ten may learn nothing; most of what is proposed then should learn something."""
+        history = make_history(MIXED, observed=40)
+        learns = np.abs(history.observed[:, 0] - 0.5) < 0.15
+        good, at_chance = history.observed[learns], history.observed[~learns]
+        none, bounds = good[:0], np.full((len(at_chance), 1), 0.9)
+        known = History(good, 0.5 - 0.3 * good[:, 3:], none, none, none, 80, 0, None, at_chance, bounds)
+        points = TriesteOptimizer(MIXED, 0).suggest(known, 40, 4).points
+        assert (np.abs(points[:, 0] - 0.5) < 0.2).all()
+
+    def test_one_lucky_success_is_not_copied_for_ever(self) -> None:
+        """Twelve neighbours at chance say that it was luck; the thirteenth would say nothing new."""
+        rng = np.random.default_rng(0)
+        lucky = np.array([MIXED.canonical([0.4, 0.6, 0.5, 0.5])])
+        near = [MIXED.canonical(np.clip(lucky[0] + 0.02 * rng.standard_normal(4), 0, 1).tolist()) for _ in range(40)]
+        at_chance = np.concatenate([np.unique(near, axis=0)[:12], drawn(MIXED, 8, seed=5)])
+        none, bounds = lucky[:0], np.full((len(at_chance), 1), 0.36)
+        known = History(lucky, np.array([[0.35]]), none, none, none, 80, 0, None, at_chance, bounds)
+        point = TriesteOptimizer(MIXED, 0).suggest(known, 21, 1).points[0]
+        assert np.abs(point - lucky[0]).max() > 0.1
+
+    def test_fills_space_where_nothing_was_found_but_not_where_trials_fail(self) -> None:
+        """Before the first success there is no objective to follow; what is known of failures is used all the same."""
+        every = drawn(MIXED, 40, seed=2)
+        is_lethal = every[:, 0] > 0.5
+        at_chance, none = every[~is_lethal], every[:0]
+        bounds = np.full((len(at_chance), 1), 0.9)
+        known = History(none, np.empty((0, 1)), every[is_lethal], none, none, 80, 9, None, at_chance, bounds)
+        suggestion = TriesteOptimizer(MIXED, 0).suggest(known, 40, 4)
+        assert suggestion.source is Source.SPACE_FILLING
+        assert (suggestion.points[:, 0] < 0.6).all()
+        assert suggestion.hint is not None, "the next fit of failures starts where this one ended"
 
 
 async def test_the_proposer_process_gives_the_same_points_bit_for_bit(tmp_path: Path) -> None:
@@ -122,28 +159,37 @@ def test_hundreds_of_failures_are_no_obstacle() -> None:
     assert rows(suggestion.points).isdisjoint(rows(history.taken))
 
 
+def test_hundreds_of_trials_at_chance_are_no_obstacle() -> None:
+    """The insight says on how many of them it rests."""
+    history = make_history(MIXED, observed=20, censored=400)
+    suggestion = TriesteOptimizer(MIXED, 0).suggest(history, 420, 1)
+    assert suggestion.source is Source.SURROGATE
+    assert rows(suggestion.points).isdisjoint(rows(history.taken))
+    assert (suggestion.insight["observations"], suggestion.insight["observed"]) == (CLASSIFIED_AT_MOST, 420)
+
+
 def test_a_surrogate_of_nonsense_is_refused() -> None:
     """The caller then falls back; a posterior of NaN would propose a corner of the cube for ever."""
-    from cnnbo.scheduler.optimizers.trieste.surrogate import Surrogate
+    from cnnbo.scheduler.optimizers.trieste.surrogate import Evidence, Surrogate
 
     with pytest.raises(SurrogateFitError):
-        Surrogate(TINY).fit(np.array([[0.25, 0.5], [0.75, 0.5]]), np.array([[np.nan], [0.0]]), None)
+        Surrogate(TINY).fit(Evidence.of(PAIR, np.array([[np.nan], [0.0]])), None)
 
 
 @pytest.mark.parametrize("least_noise", [1e-3, 1e-1])
 def test_a_singular_matrix_is_fitted_with_more_noise(monkeypatch: pytest.MonkeyPatch, least_noise: float) -> None:
     """A point proposed by a blurred surrogate is better than one by none."""
-    from cnnbo.scheduler.optimizers.trieste.surrogate import Surrogate
+    from cnnbo.scheduler.optimizers.trieste.surrogate import Evidence, Surrogate
 
     surrogate, condition = Surrogate(TINY), Surrogate.condition
 
-    def singular_below(self: Surrogate, points: Points, targets: Points) -> None:
+    def singular_below(self: Surrogate, evidence: Evidence) -> None:
         if self.noise_variance < least_noise:
             raise SurrogateFitError("singular")
-        condition(self, points, targets)
+        condition(self, evidence)
 
     monkeypatch.setattr(Surrogate, "condition", singular_below)
-    surrogate.fit(np.array([[0.25, 0.5], [0.75, 0.5]]), np.array([[-1.0], [1.0]]), None)
+    surrogate.fit(Evidence.of(PAIR, np.array([[-1.0], [1.0]])), None)
     mean, variance = surrogate.predict(np.array([[0.25, 0.5]]))
     assert mean[0, 0] < 0 < variance[0, 0]
 
@@ -151,13 +197,12 @@ def test_a_singular_matrix_is_fitted_with_more_noise(monkeypatch: pytest.MonkeyP
 def test_a_fit_that_goes_astray_falls_back_to_the_last_good_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hyperparameters that served the last ask serve this one, if today's can't be used at any noise."""
     from cnnbo.scheduler.optimizers.trieste.fitting import Descent
-    from cnnbo.scheduler.optimizers.trieste.surrogate import Surrogate
+    from cnnbo.scheduler.optimizers.trieste.surrogate import Evidence, Surrogate
 
-    points, targets = np.array([[0.25, 0.5], [0.75, 0.5]]), np.array([[-1.0], [1.0]])
-    surrogate = Surrogate(TINY)
-    good = surrogate.fit(points, targets, None)
+    evidence, surrogate = Evidence.of(PAIR, np.array([[-1.0], [1.0]])), Surrogate(TINY)
+    good = surrogate.fit(evidence, None)
     monkeypatch.setattr(Descent, "best_of", lambda self, starts: (math.nan, *good[1:]))
-    assert surrogate.fit(points, targets, good) == good
+    assert surrogate.fit(evidence, good) == good
 
 
 def test_crowded_observations_are_no_obstacle() -> None:

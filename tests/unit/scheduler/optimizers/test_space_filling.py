@@ -1,0 +1,115 @@
+from dataclasses import replace
+from itertools import islice
+
+import numpy as np
+import pytest
+from tests.contracts.optimizer import MIXED, make_history
+
+from cnnbo.scheduler.optimizers.base import History, Points, Source
+from cnnbo.scheduler.optimizers.space_filling import is_filling_due, spread_points
+from cnnbo.scheduler.space import FloatParameter, SearchSpace
+
+CUBE = SearchSpace(tuple(FloatParameter(f"x{k}", 0.0, 1.0) for k in range(8)))
+
+
+def spread(count: int, taken: Points, seed: int = 0, space: SearchSpace = CUBE) -> Points:
+    return np.array(list(islice(spread_points(space, taken, np.random.default_rng(seed)), count)))
+
+
+def nearest(points: Points) -> float:
+    """Mean distance of a point to the nearest other, around the ends of the axes."""
+    apart = np.abs(points[:, None] - points[None])
+    distances = np.sqrt((np.minimum(apart, 1 - apart) ** 2).sum(axis=2)) + 9.0 * np.eye(len(points))
+    return float(distances.min(axis=1).mean())
+
+
+def told(outcomes: str) -> History:
+    """A history of trials in the order asked: `i` of the design, `m` by the model, `f` filling space.
+
+    A capital letter stands for a trial that was the best so far, another one for a value worse than all of them.
+    """
+    objectives = np.array([[-float(k) if letter.isupper() else 10.0 + k] for k, letter in enumerate(outcomes)])
+    sources = {"i": Source.INITIAL, "m": Source.SURROGATE, "f": Source.SPACE_FILLING}
+    history = make_history(MIXED, observed=len(outcomes))
+    return replace(
+        history,
+        objectives=objectives,
+        trials=tuple(range(1, len(outcomes) + 1)),
+        sources=tuple(sources[letter.lower()] for letter in outcomes),
+    )
+
+
+def test_points_lie_further_apart_than_uniform_ones() -> None:
+    """That is what they are for."""
+    uniform = np.random.default_rng(1).random((40, 8))
+    assert nearest(spread(40, CUBE_START)) > 1.2 * nearest(uniform)
+
+
+CUBE_START = np.full((1, 8), 0.5)
+
+
+def test_they_are_not_the_corners() -> None:
+    """In a cube of eight dimensions the farthest point from what is taken is always a corner: of no use to anybody."""
+    points = spread(60, CUBE_START)
+    assert np.mean((points < 0.1) | (points > 0.9)) == pytest.approx(0.2, abs=0.06)
+
+
+def test_what_is_taken_is_kept_away_from() -> None:
+    """Pending points are taken, too: two devices must not fill the same hole."""
+    taken = np.random.default_rng(2).random((30, 8))
+    for seed in range(5):
+        point = spread(1, taken, seed)
+        apart = np.abs(point - taken)
+        assert np.sqrt((np.minimum(apart, 1 - apart) ** 2).sum(axis=1)).min() > 0.5
+
+
+def test_choices_are_spread_as_well() -> None:
+    """Three choices, three points: each gets one where only the choice tells them apart."""
+    points = spread(30, MIXED_START, space=MIXED)
+    counts = np.bincount((points[:, 2] * 3).astype(int), minlength=3)
+    assert counts.min() >= 6
+
+
+MIXED_START = np.array([MIXED.canonical([0.5] * 4)])
+
+
+def test_a_sieve_is_obeyed() -> None:
+    """Where trials are known to fail nothing need be filled."""
+    points = islice(
+        spread_points(CUBE, CUBE_START, np.random.default_rng(0), lambda draws: draws[draws[:, 0] < 0.3]), 20
+    )
+    assert all(point[0] < 0.3 for point in points)
+
+
+def test_nothing_observed_means_fill_space() -> None:
+    """A model of nothing but bounds would propose where it knows least: the corners."""
+    assert is_filling_due(make_history(MIXED, observed=0, censored=9))
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "is_due"),
+    [
+        ("iiI", False),
+        ("iiImm", False),
+        ("iiImmm", True),
+        ("iiImmmf", False),
+        ("iiImmmfmm", False),
+        ("iiImmmfmmm", True),
+        ("iIimm", False),
+        ("Im", True),
+        ("Imf", False),
+        ("ImfM", False),
+        ("ImfMmm", False),
+        ("ImfMmmm", False),
+        ("ImfMmmmm", True),
+        ("ImF", False),
+    ],
+)
+def test_a_model_earns_credit_by_what_it_finds(outcomes: str, is_due: bool) -> None:
+    """Each new best gives it as many asks as there are observations; spent, every third ask is not its own."""
+    assert is_filling_due(told(outcomes)) is is_due
+
+
+def test_a_study_of_another_version_fills_nothing() -> None:
+    """Without the order of the trials nobody can tell what the model has gained."""
+    assert not is_filling_due(make_history(MIXED, observed=3))
