@@ -85,7 +85,8 @@ class _Load:
         return float(self.weights @ self.space.encode(values))
 
 
-def _space(floats: int, integers: int, choices: int, rng: np.random.Generator) -> SearchSpace:
+def draw_space(floats: int, integers: int, choices: int, rng: np.random.Generator) -> SearchSpace:
+    """A space of so many parameters of each kind, in random order, half of the numbers on log scales."""
     parameters: list[Parameter] = []
     for k in range(floats):
         scale: Scale = "log" if rng.random() < 0.5 else "linear"
@@ -115,7 +116,7 @@ class _Recipe:
 
 def _problem(name: str, recipe: _Recipe, seed: int) -> Problem:
     rng = np.random.default_rng([20, seed])
-    space = _space(recipe.floats, recipe.integers, recipe.choices, rng)
+    space = draw_space(recipe.floats, recipe.integers, recipe.choices, rng)
     function = _Function.draw(space, rng, recipe.roughness, recipe.active or space.dimension)
     danger: Callable[[Values], float] = _Function.draw(space, rng, 0.5, min(3, space.dimension))
     sample = [space.decode(u) for u in rng.random((_SAMPLES // 10, space.dimension))]

@@ -10,11 +10,10 @@ from typing import Annotated
 
 import typer
 
-from proposing import laboratory, methods, rows
+from proposing import groups, methods, rows
 from proposing.asks import CASES, measure, save
 from proposing.feasibility import TRIALS, losses
-from proposing.problems import PROBLEMS
-from proposing.simulation import Row, simulate
+from proposing.simulation import EVALUATIONS, Row, simulate
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -22,14 +21,10 @@ _HERE = Path(__file__).parents[1]
 ROWS = _HERE / "rows"
 """Where the raw rows are kept, one file a method."""
 
-_EVERY = {**PROBLEMS, **laboratory.PROBLEMS}
-
 RESULTS = _HERE / "RESULTS.md"
 """The page that `report` writes."""
 
-Words = Annotated[
-    str, typer.Option(help="Comma-separated names, or `all`; `laboratory` for the drawn ones to develop on.")
-]
+Words = Annotated[str, typer.Option(help=f"Comma-separated names, or a group: {', '.join(groups.GROUPS)}.")]
 
 
 @app.callback()
@@ -43,6 +38,7 @@ def run(
     problems: Words = "all",
     parallel: Annotated[int, typer.Option(help="Devices, P.")] = 4,
     seeds: Annotated[int, typer.Option(help="Runs with seeds 0, 1, …")] = 10,
+    evaluations: Annotated[int, typer.Option(min=1, help="Trials of a run.")] = EVALUATIONS,
     jobs: Annotated[int, typer.Option(help="Processes side by side.")] = 1,
     out: Annotated[Path, typer.Option(help="Folder of the rows.")] = ROWS,
     idle: Annotated[
@@ -53,7 +49,7 @@ def run(
     if idle:
         out, jobs = out / "idle", 1
     out.mkdir(parents=True, exist_ok=True)
-    cells = _missing(methods_.split(","), _names(problems), range(seeds), parallel, out)
+    cells = _missing(methods_.split(","), _names(problems), range(seeds), parallel, evaluations, out)
     typer.echo(f"{len(cells)} runs to do")
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         waiting = {pool.submit(_run_cell, *cell): cell for cell in cells}
@@ -116,22 +112,22 @@ def _best(row: Row) -> float:
 
 
 def _names(text: str) -> list[str]:
-    groups = {"all": PROBLEMS, "laboratory": laboratory.PROBLEMS}
-    if text in groups:
-        return list(groups[text])
-    if unknown := set(text.split(",")) - set(_EVERY):
-        raise typer.BadParameter(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(_EVERY)}")
-    return text.split(",")
+    if text in groups.GROUPS:
+        return list(groups.GROUPS[text])
+    names = text.split(",")
+    if unknown := sorted({name for name in names if groups.find(name) is None}):
+        raise typer.BadParameter(f"unknown: {', '.join(unknown)}; there are {groups.described()}")
+    return names
 
 
 def _missing(
-    names: Sequence[str], problems: Sequence[str], seeds: Sequence[int], parallel: int, out: Path
+    names: Sequence[str], problems: Sequence[str], seeds: Sequence[int], parallel: int, evaluations: int, out: Path
 ) -> list[rows.Key]:
     done = {row.key for row in rows.load(out / f"{name}.jsonl" for name in names)}
-    cells = [(problem, name, seed, parallel) for seed, name, problem in product(seeds, names, problems)]
+    cells = [(problem, name, seed, parallel, evaluations) for seed, name, problem in product(seeds, names, problems)]
     return [cell for cell in cells if cell not in done]
 
 
-def _run_cell(problem: str, method: str, seed: int, parallel: int) -> Row:
+def _run_cell(problem: str, method: str, seed: int, parallel: int, evaluations: int) -> Row:
     make, versions = methods.load(method)
-    return simulate(_EVERY[problem], method, make, seed, parallel, versions)
+    return simulate(groups.get(problem), method, make, seed, parallel, versions, evaluations)

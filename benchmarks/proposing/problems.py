@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -30,9 +30,41 @@ def _unit_duration(values: Values) -> float:
     return 1.0
 
 
+def _no_chance() -> float:
+    return math.inf
+
+
+class Evaluable(Protocol):
+    """What a run needs of a problem, whether it is computed or trained."""
+
+    @property
+    def name(self) -> str:
+        """What rows and tables call it."""
+
+    @property
+    def kind(self) -> str:
+        """What is hard about it, for tables."""
+
+    @property
+    def space(self) -> SearchSpace:
+        """The search space, of dimension D."""
+
+    def evaluate(self, configuration: Configuration, rng: np.random.Generator) -> tuple[float | None, float | None]:
+        """The value, to be minimised, with and without noise, or (None, None) where the trial fails.
+
+        The same configuration and state of the generator give the same values.
+        """
+
+    def chance(self) -> float:
+        """The best value that luck explains, as a user would write it into `[report] chance`; infinite for none."""
+
+    def duration(self, values: Values) -> float:
+        """Relative duration of a trial, 1 on average or so; > 0."""
+
+
 @dataclass(frozen=True)
 class Problem:
-    """One problem.
+    """A problem with a formula.
 
     Attributes:
         name: what rows and tables call it.
@@ -41,6 +73,7 @@ class Problem:
         mean: the value without noise, to be minimised; None where the trial fails and has no value.
         noise_sd: standard deviation of the noise at a value.
         duration: relative duration of a trial, 1 on average or so; > 0.
+        chance: see `Evaluable.chance`.
     """
 
     name: str
@@ -49,9 +82,10 @@ class Problem:
     mean: Callable[[Values], float | None]
     noise_sd: Callable[[float], float] = _no_noise
     duration: Callable[[Values], float] = _unit_duration
+    chance: Callable[[], float] = _no_chance
 
     def evaluate(self, configuration: Configuration, rng: np.random.Generator) -> tuple[float | None, float | None]:
-        """The value with and without noise, or (None, None) where the trial fails."""
+        """See `Evaluable.evaluate`."""
         mean = self.mean(configuration)
         if mean is None:
             return None, None

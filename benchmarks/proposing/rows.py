@@ -7,8 +7,8 @@ from pathlib import Path
 
 from proposing.simulation import Row
 
-Key = tuple[str, str, int, int]
-"""(problem, method, seed, devices)."""
+Key = tuple[str, str, int, int, int]
+"""(problem, method, seed, devices, evaluations)."""
 
 
 def append(path: Path, row: Row) -> None:

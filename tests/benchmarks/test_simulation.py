@@ -1,12 +1,14 @@
 """The simulated box: the comparison is only fair if it keeps its own rules."""
 
+import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from proposing.problems import PROBLEMS, Problem
-from proposing.simulation import EVALUATIONS, MakeMethod, Row, simulate
+from proposing.simulation import EVALUATIONS, Row, Terms, simulate
 
 from cnnbo.scheduler.space import Configuration, FloatParameter, SearchSpace
 
@@ -20,6 +22,7 @@ class Recorder:
     def __init__(self, points: tuple[float, ...] = X) -> None:
         self._points = points
         self.told: list[int] = []
+        self.terms: Terms | None = None
         self.asked = 0
         self.running_at_most = 0
 
@@ -37,13 +40,16 @@ def uneven(values: Mapping[str, Any]) -> float:
     return float(1000.0 ** values["x"])
 
 
-def problem(mean: float | None = 0.5) -> Problem:
-    return Problem("p", "", SPACE, lambda values: mean, noise_sd=lambda value: 0.1, duration=uneven)
+def problem(mean: float | None = 0.5, chance: float = math.inf) -> Problem:
+    return Problem("p", "", SPACE, lambda values: mean, lambda value: 0.1, uneven, lambda: chance)
 
 
-def run(method: Recorder, of: Problem, parallel: int = 3, seed: int = 0) -> Row:
-    make: MakeMethod = lambda space, seed, parallel, evaluations: method  # noqa: E731 - the type is the point
-    return simulate(of, "recorder", make, seed, parallel, {})
+def run(method: Recorder, of: Problem, parallel: int = 3, seed: int = 0, evaluations: int = EVALUATIONS) -> Row:
+    def make(terms: Terms) -> Recorder:
+        method.terms = terms
+        return method
+
+    return simulate(of, "recorder", make, seed, parallel, {}, evaluations)
 
 
 @pytest.mark.parametrize("parallel", [1, 3, 8])
@@ -89,6 +95,41 @@ def test_failures_have_no_value() -> None:
     """Neither with noise nor without, and they count as evaluations."""
     row = run(Recorder(), problem(mean=None))
     assert row.observed == row.means == [None] * EVALUATIONS
+
+
+def test_a_method_is_told_its_terms() -> None:
+    """Budget, devices and what luck explains are known to a user beforehand."""
+    method = Recorder()
+    row = run(method, problem(chance=0.4), parallel=2, seed=7, evaluations=40)
+    assert method.terms == Terms(SPACE, seed=7, parallel=2, evaluations=40, chance=0.4)
+    assert (row.evaluations, method.asked, row.key) == (40, 40, ("p", "recorder", 7, 2, 40))
+
+
+def test_values_that_luck_explains_are_counted() -> None:
+    """They are no failures, and where no value is luck there are none."""
+    assert run(Recorder(), problem(mean=0.5)).at_chance == 0
+    assert run(Recorder(), problem(mean=5.0, chance=1.0)).at_chance == EVALUATIONS
+    assert run(Recorder(), problem(mean=None, chance=1.0)).at_chance == 0
+    mixed = run(Recorder(), problem(mean=0.5, chance=0.5))
+    assert mixed.at_chance == sum(value is not None and value >= 0.5 for value in mixed.observed) not in (0, 80)
+
+
+@pytest.mark.parametrize("come_to", [problem(mean=None), problem(mean=5.0, chance=1.0)])
+def test_what_fails_or_is_stuck_ends_early(come_to: Problem) -> None:
+    """The only trial that takes its whole time is overtaken by two or more on the other device."""
+    of = Problem("p", "", SPACE, lambda v: 0.0 if v["x"] == 0.5 else come_to.mean(v), duration=lambda values: 1.0)
+    of = replace(of, chance=come_to.chance)
+    method = Recorder((0.5, *X[1:]))
+    run(method, of, parallel=2)
+    assert method.told.index(0) >= 2
+
+
+def test_a_trial_is_evaluated_once() -> None:
+    """A live problem trains at every evaluation."""
+    counted: list[float] = []
+    of = Problem("p", "", SPACE, lambda values: counted.append(values["x"]) or 1.0)  # type: ignore[func-returns-value]
+    run(Recorder(), of)
+    assert len(counted) == EVALUATIONS
 
 
 def test_what_was_asked_before_is_counted() -> None:

@@ -7,6 +7,7 @@ from proposing.simulation import MakeMethod
 
 _HOMES = {
     "cnnbo": ("ours", "make_cnnbo", ("cnnbo", "trieste", "gpflow", "tensorflow")),
+    "constant": ("ours", "make_constant", ("cnnbo", "trieste", "gpflow", "tensorflow")),
     "random": ("ours", "make_random", ("cnnbo", "numpy")),
     "tpe": ("with_optuna", "make_tpe", ("optuna",)),
     "gpsampler": ("with_optuna", "make_gpsampler", ("optuna", "torch")),

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from cnnbo.scheduler.optimizers.distinct import bin_centres
 from cnnbo.scheduler.space import CategoricalParameter, Configuration, IntParameter, Parameter, SearchSpace
+from proposing.simulation import Terms
 
 warnings.filterwarnings("ignore", category=BotorchWarning)
 warnings.filterwarnings("ignore", module="linear_operator")
@@ -31,7 +32,8 @@ class BotorchMethod:
     """SingleTaskGP at its defaults, qLogNEI with the running trials as X_pending.
 
     BoTorch leaves failures to its caller. Here failed points count as pending ones, which is what Ax does with
-    abandoned trials: they are not proposed again, and nobody knows that they failed.
+    abandoned trials: they are not proposed again, and nobody knows that they failed. A value at chance is told as it
+    is.
     """
 
     def __init__(self, space: SearchSpace, seed: int, parallel: int) -> None:
@@ -140,6 +142,6 @@ def _discrete_columns(columns: Columns) -> dict[int, list[float]]:
     return discrete
 
 
-def make_qlognei(space: SearchSpace, seed: int, parallel: int, evaluations: int) -> BotorchMethod:
+def make_qlognei(terms: Terms) -> BotorchMethod:
     """Noisy log EI by Monte Carlo over BoTorch's default SingleTaskGP."""
-    return BotorchMethod(space, seed, parallel)
+    return BotorchMethod(terms.space, terms.seed, terms.parallel)

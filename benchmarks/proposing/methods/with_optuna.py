@@ -19,13 +19,17 @@ from cnnbo.scheduler.space import (
     Parameter,
     SearchSpace,
 )
+from proposing.simulation import Terms
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
 
 class OptunaMethod:
-    """An Optuna study; trials asked for and not told are RUNNING, which both samplers take into account."""
+    """An Optuna study; trials asked for and not told are RUNNING, which both samplers take into account.
+
+    Optuna knows no chance: such a value is told as it is, a trial without any as failed.
+    """
 
     def __init__(self, space: SearchSpace, sampler: optuna.samplers.BaseSampler) -> None:
         self._study = optuna.create_study(sampler=sampler)
@@ -66,11 +70,11 @@ def _value(parameter: Parameter, raw: float | int | str | bool) -> float | int |
     return 1 - float(raw) if is_reversed else raw
 
 
-def make_tpe(space: SearchSpace, seed: int, parallel: int, evaluations: int) -> OptunaMethod:
+def make_tpe(terms: Terms) -> OptunaMethod:
     """Tree-structured Parzen estimator, multivariate, with the constant liar."""
-    return OptunaMethod(space, optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True))
+    return OptunaMethod(terms.space, optuna.samplers.TPESampler(seed=terms.seed, multivariate=True, constant_liar=True))
 
 
-def make_gpsampler(space: SearchSpace, seed: int, parallel: int, evaluations: int) -> OptunaMethod:
+def make_gpsampler(terms: Terms) -> OptunaMethod:
     """Gaussian process with qLogEI over running trials, Optuna's default of 10 random trials first."""
-    return OptunaMethod(space, optuna.samplers.GPSampler(seed=seed))
+    return OptunaMethod(terms.space, optuna.samplers.GPSampler(seed=terms.seed))

@@ -1,0 +1,37 @@
+"""All problems by name, and the groups that are run and reported together."""
+
+from proposing import laboratory, narrow
+from proposing.problems import PROBLEMS, Evaluable
+
+GROUPS: dict[str, tuple[str, ...]] = {
+    "all": tuple(PROBLEMS),
+    "laboratory": tuple(laboratory.PROBLEMS),
+    "narrow": narrow.DEVELOPMENT,
+    "narrow-final": narrow.FINAL,
+}
+"""Names of problems. What ends in `-final` is looked at once, when nothing is changed any more."""
+
+
+def find(name: str) -> Evaluable | None:
+    """The problem of that name, drawn where it is one of a recipe and a seed; None if there is none."""
+    if (drawn := narrow.parse(name)) is not None:
+        return narrow.draw(*drawn)
+    return PROBLEMS.get(name) or laboratory.PROBLEMS.get(name)
+
+
+def get(name: str) -> Evaluable:
+    """The problem of that name.
+
+    Raises:
+        KeyError: there is none.
+    """
+    if (problem := find(name)) is None:
+        raise KeyError(name)
+    return problem
+
+
+def described() -> str:
+    """Every name that `find` knows, for people."""
+    listed = [*PROBLEMS, *laboratory.PROBLEMS]
+    drawn = [f"{recipe}-0, {recipe}-1, …" for recipe in narrow.RECIPES]
+    return ", ".join([*listed, *drawn])
