@@ -1,6 +1,6 @@
 """All problems by name, and the groups that are run and reported together."""
 
-from proposing import laboratory, narrow
+from proposing import laboratory, live, narrow
 from proposing.problems import PROBLEMS, Evaluable
 
 GROUPS: dict[str, tuple[str, ...]] = {
@@ -8,6 +8,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "laboratory": tuple(laboratory.PROBLEMS),
     "narrow": narrow.DEVELOPMENT,
     "narrow-final": narrow.FINAL,
+    "live": live.DEVELOPMENT,
+    "live-final": live.FINAL,
 }
 """Names of problems. What ends in `-final` is looked at once, when nothing is changed any more."""
 
@@ -16,7 +18,7 @@ def find(name: str) -> Evaluable | None:
     """The problem of that name, drawn where it is one of a recipe and a seed; None if there is none."""
     if (drawn := narrow.parse(name)) is not None:
         return narrow.draw(*drawn)
-    return PROBLEMS.get(name) or laboratory.PROBLEMS.get(name)
+    return PROBLEMS.get(name) or laboratory.PROBLEMS.get(name) or live.PROBLEMS.get(name)
 
 
 def get(name: str) -> Evaluable:
@@ -30,8 +32,14 @@ def get(name: str) -> Evaluable:
     return problem
 
 
+def missing(name: str) -> str | None:
+    """Why the problem of that name can't be run on this machine, as a sentence; None where it can."""
+    problem = live.PROBLEMS.get(name)
+    return None if problem is None else problem.network.missing()
+
+
 def described() -> str:
     """Every name that `find` knows, for people."""
-    listed = [*PROBLEMS, *laboratory.PROBLEMS]
+    listed = [*PROBLEMS, *laboratory.PROBLEMS, *live.PROBLEMS]
     drawn = [f"{recipe}-0, {recipe}-1, …" for recipe in narrow.RECIPES]
     return ", ".join([*listed, *drawn])

@@ -1,4 +1,4 @@
-"""The command line: `run`, `asks`, `feasibility` and `report`."""
+"""The command line: `run`, `trainings`, `asks`, `feasibility` and `report`."""
 
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -10,10 +10,11 @@ from typing import Annotated
 
 import typer
 
-from proposing import groups, methods, rows
+from proposing import groups, live, methods, rows
 from proposing.asks import CASES, measure, save
 from proposing.feasibility import TRIALS, losses
 from proposing.simulation import EVALUATIONS, Row, simulate
+from proposing.trainings import go_on, load, summary
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -49,7 +50,7 @@ def run(
     if idle:
         out, jobs = out / "idle", 1
     out.mkdir(parents=True, exist_ok=True)
-    cells = _missing(methods_.split(","), _names(problems), range(seeds), parallel, evaluations, out)
+    cells = _missing(methods_.split(","), _runnable(_names(problems)), range(seeds), parallel, evaluations, out)
     typer.echo(f"{len(cells)} runs to do")
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         waiting = {pool.submit(_run_cell, *cell): cell for cell in cells}
@@ -60,6 +61,24 @@ def run(
                 f"{number}/{len(cells)} {row.method} {row.problem} seed {row.seed} P {row.parallel}: "
                 f"{_best(row):.6g}, {sum(row.ask_s):.1f} s"
             )
+
+
+@app.command()
+def trainings(
+    problem: Annotated[str, typer.Option(help=f"One of {', '.join(live.PROBLEMS)}.")],
+    count: Annotated[int, typer.Option(min=1, help="Trainings that the table shall hold.")] = 300,
+    out: Annotated[Path, typer.Option(help="Folder of the tables, one file a problem.")] = ROWS / "trainings",
+) -> None:
+    """Train at configurations drawn uniformly, as far as the table lacks them. Stop it at any time; it goes on."""
+    if problem not in live.PROBLEMS:
+        raise typer.BadParameter(f"unknown: {problem}; there are {', '.join(live.PROBLEMS)}")
+    if not _runnable([problem]):
+        raise typer.Exit(1)
+    out.mkdir(parents=True, exist_ok=True)
+    table = out / f"{problem}.jsonl"
+    for training in go_on(live.PROBLEMS[problem], count, table):
+        typer.echo(f"{training.number + 1}/{count} {training.value}, {training.seconds:.1f} s")
+    typer.echo(summary(load(table)))
 
 
 @app.command()
@@ -118,6 +137,15 @@ def _names(text: str) -> list[str]:
     if unknown := sorted({name for name in names if groups.find(name) is None}):
         raise typer.BadParameter(f"unknown: {', '.join(unknown)}; there are {groups.described()}")
     return names
+
+
+def _runnable(problems: Sequence[str]) -> list[str]:
+    """Those that this machine can run; says why not of the others."""
+    reasons = {name: groups.missing(name) for name in problems}
+    for name, reason in reasons.items():
+        if reason is not None:
+            typer.echo(f"{name} is skipped: {reason}", err=True)
+    return [name for name, reason in reasons.items() if reason is None]
 
 
 def _missing(
