@@ -14,6 +14,13 @@ GROUPS: dict[str, tuple[str, ...]] = {
 """Names of problems. What ends in `-final` is looked at once, when nothing is changed any more."""
 
 
+def group_of(name: str) -> str | None:
+    """The group of a problem, also of one drawn with another seed than the group's; None for a name of no problem."""
+    if (drawn := narrow.parse(name)) is not None:
+        return "narrow-final" if narrow.is_held_out(drawn[1]) else "narrow"
+    return next((group for group, names in GROUPS.items() if name in names), None)
+
+
 def find(name: str) -> Evaluable | None:
     """The problem of that name, drawn where it is one of a recipe and a seed; None if there is none."""
     if (drawn := narrow.parse(name)) is not None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 LABELS = {
     "cnnbo": "cnnbo",
-    "constant": "cnnbo, chance constant",
+    "constant": "cnnbo (chance constant)",
     "random": "random search",
     "tpe": "Optuna TPE",
     "gpsampler": "Optuna GPSampler",

@@ -130,6 +130,11 @@ def _bins(coordinates: Array, count: int) -> npt.NDArray[np.intp]:
     return np.minimum((coordinates * count).astype(np.intp), count - 1)
 
 
+def is_held_out(seed: int) -> bool:
+    """Whether the problems with a seed are looked at once, at the end."""
+    return seed % 2 == 1
+
+
 def parse(name: str) -> tuple[str, int] | None:
     """Recipe and seed of a name like `band8-3`; None for any other."""
     recipe, _, seed = name.rpartition("-")

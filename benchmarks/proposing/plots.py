@@ -32,6 +32,7 @@ class _Look:
 # Okabe and Ito's colours, which colour-blind readers tell apart; dashes help where lines cross or ink is black.
 _LOOKS = {
     "cnnbo": _Look("#D55E00", "-", 3.0),
+    "constant": _Look("#E69F00", (0, (3.0, 1.2))),
     "random": _Look("#7A7A7A", (0, (1.0, 1.2))),
     "tpe": _Look("#0072B2", (0, (5.0, 1.6))),
     "gpsampler": _Look("#009E73"),
@@ -78,6 +79,11 @@ def draw(results: Results, folder: Path) -> list[Path]:
     with plt.rc_context(_STYLE):
         if results.runs.problems(MAIN_PARALLEL):
             written.append(_save(_best_values(results.runs), folder / "best_value.svg"))
+        written += [
+            _save(_best_values(group.runs), folder / f"{group.stem}.svg")
+            for group in results.others
+            if group.runs.problems(MAIN_PARALLEL)
+        ]
         if comparisons := [c for c in (results.common, results.every) if c is not None]:
             written.append(_save(_mean_ranks(comparisons), folder / "mean_rank.svg"))
         if results.idle.methods(MAIN_PARALLEL):

@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 
@@ -25,11 +25,12 @@ from proposing.markdown import (
 from proposing.problems import PROBLEMS
 from proposing.simulation import EVALUATIONS
 from proposing.statistics import (
-    CHECKPOINTS,
     MAIN_PARALLEL,
     Comparison,
+    Group,
     Results,
     Runs,
+    checkpoints,
     collect,
     compare,
     evaluations_to_target,
@@ -39,10 +40,15 @@ from proposing.verdict import FIRST_TIMED_ASK, OURS, TIMED_AROUND_50, checks, sh
 _OTHER_PROBLEMS = 3
 _PLAN = {
     1: dict.fromkeys(("cnnbo", "random", "gpsampler"), 5 * _OTHER_PROBLEMS),
-    MAIN_PARALLEL: {method: (5 if method == "qlognei" else 10) * len(PROBLEMS) for method in LABELS},
+    MAIN_PARALLEL: {
+        # The baseline differs from cnnbo only where there is chance, which these problems do not speak of.
+        method: (5 if method == "qlognei" else 10) * len(PROBLEMS)
+        for method in LABELS
+        if method != "constant"
+    },
     8: dict.fromkeys(("cnnbo", "random", "gpsampler"), 5 * _OTHER_PROBLEMS),
 }
-"""Runs by devices and method; what is missing is said."""
+"""Runs of the benchmark's own problems by devices and method; what is missing is said."""
 
 _FIGURES = {
     "best_value": "Median best value (noise-free value of the incumbent) over evaluations with quartiles, by problem. "
@@ -64,7 +70,7 @@ def write(folder: Path, out: Path) -> list[Path]:
         rows.load(sorted((folder / "idle").glob("*.jsonl"))),
         asks.load(folder / "idle" / "asks.json"),
     )
-    if not len(results.runs):
+    if not len(results.runs) and not results.others:
         raise ValueError(f"There are no rows in {folder}; make them with `python benchmarks/proposer.py run`.")
     from proposing import plots  # here, so that the page can be made and tested without matplotlib
 
@@ -93,6 +99,7 @@ def page(results: Results, figures: set[str], today: date, machine: str) -> str:
         "Failed trials and duplicates": _failures_and_duplicates(results.runs),
         "Ask times": _ask_times(results, figures),
         "One device, and eight": _other_parallels(results.runs),
+        "Narrow problems, trained ones, and other budgets": _others(results, figures),
         "What is measured, and its limits": _LIMITS,
         "How to run it again": _AGAIN,
     }
@@ -174,7 +181,7 @@ def _compared(results: Results, today: date, machine: str) -> str:
 
 def _rows_table(results: Results) -> str:
     lines = []
-    for method in LABELS:
+    for method in _PLAN[MAIN_PARALLEL]:
         counts = [_count(results.runs, method, parallel) for parallel in _PLAN]
         idle = str(len(results.idle.rows(method)))
         lines.append((f"{label(method)} (`{method}`)", _versions(results, method), *counts, idle))
@@ -239,10 +246,11 @@ def _rank_tables(comparison: Comparison | None, otherwise: str) -> str:
     """Mean ranks, then paired differences to cnnbo."""
     if comparison is None:
         return otherwise
-    ranks = {m: [comparison.mean_rank(m, n) for n in CHECKPOINTS] for m in comparison.methods}
+    looked_at = checkpoints(comparison.evaluations)
+    ranks = {m: [comparison.mean_rank(m, n) for n in looked_at] for m in comparison.methods}
     columns = [with_best([r.value for r in at], [interval(r) for r in at]) for at in zip(*ranks.values(), strict=True)]
     lines = [(label(method), *cells) for method, cells in zip(ranks, zip(*columns, strict=True), strict=True)]
-    header = tuple(f"after {n}" for n in CHECKPOINTS)
+    header = tuple(f"after {n}" for n in looked_at)
     return paragraphs(
         f"**{len(ranks)} methods, {len(comparison.seeds)} seeds, {len(comparison.problems)} problems**",
         table(("mean rank", *header), lines),
@@ -254,7 +262,10 @@ def _differences(comparison: Comparison, header: Sequence[str]) -> str:
     if OURS not in comparison.methods:
         return ""
     lines = [
-        (label(other), *(interval(comparison.difference(OURS, other, n), sign=True) for n in CHECKPOINTS))
+        (
+            label(other),
+            *(interval(comparison.difference(OURS, other, n), sign=True) for n in checkpoints(comparison.evaluations)),
+        )
         for other in comparison.methods
         if other != OURS
     ]
@@ -283,7 +294,7 @@ def _median_table(runs: Runs, parallel: int) -> str:
     methods, lines = runs.methods(parallel), []
     for problem in runs.problems(parallel):
         curves = [runs.medians(method, parallel, problem) for method in methods]
-        for n in CHECKPOINTS:
+        for n in checkpoints(runs.evaluations):
             medians = [None if curve is None else float(curve[n - 1]) for curve in curves]
             lines.append((f"`{problem}`", str(n), *with_best(medians, [value(median) for median in medians])))
     return table(("problem", "after", *map(label, methods)), lines)
@@ -301,13 +312,13 @@ def _targets(runs: Runs, parallel: int) -> str:
 def _target_table(runs: Runs, parallel: int) -> str:
     methods, problems = runs.methods(parallel), runs.problems(parallel)
     needed = {p: [evaluations_to_target(runs, method, parallel, p) for method in methods] for p in problems}
-    lines = [(f"`{problem}`", *_evaluations_cells(counts)) for problem, counts in needed.items()]
-    overall = [_median(counts) for counts in zip(*needed.values(), strict=True)]
-    return table(("problem", *map(label, methods)), [*lines, ("median over problems", *_evaluations_cells(overall))])
-
-
-def _evaluations_cells(counts: Sequence[float | None]) -> list[str]:
-    return with_best(counts, [evaluations(count, EVALUATIONS) for count in counts])
+    needed["median over problems"] = [_median(counts) for counts in zip(*needed.values(), strict=True)]
+    budget = runs.evaluations
+    lines = [
+        (f"`{name}`" if name in problems else name, *with_best(counts, [evaluations(n, budget) for n in counts]))
+        for name, counts in needed.items()
+    ]
+    return table(("problem", *map(label, methods)), lines)
 
 
 def _median(counts: Sequence[float | None]) -> float | None:
@@ -316,21 +327,38 @@ def _median(counts: Sequence[float | None]) -> float | None:
 
 
 def _failures_and_duplicates(runs: Runs) -> str:
-    methods = runs.methods(MAIN_PARALLEL)
-    failures = {p: [runs.failures(m, MAIN_PARALLEL, p) for m in methods] for p in runs.problems(MAIN_PARALLEL)}
-    lines = [
-        (f"failed on `{problem}`, mean of {EVALUATIONS}", *with_best(counts, [_one_decimal(n) for n in counts]))
-        for problem, counts in failures.items()
-        if any(counts)
-    ]
-    duplicates = [runs.duplicates(method, MAIN_PARALLEL) for method in methods]
-    runs_made = [str(len(runs.rows(method, MAIN_PARALLEL))) for method in methods]
-    lines.append(("duplicates, total", *with_best(duplicates, [str(n) for n in duplicates])))
     return paragraphs(
         f"With {MAIN_PARALLEL} devices. A duplicate is a configuration that had been asked for before in the same run. "
         "On problems that are not listed nothing failed.",
-        table(("", *map(label, methods)), [*lines, ("runs", *runs_made)]),
+        _counts_table(runs, MAIN_PARALLEL),
     )
+
+
+def _counts_table(runs: Runs, parallel: int) -> str:
+    """What trials came to that have no value of use, and how often one was asked for twice."""
+    methods = runs.methods(parallel)
+    duplicates = [runs.duplicates(method, parallel) for method in methods]
+    return table(
+        ("", *map(label, methods)),
+        [
+            *_counts_by_problem(runs, parallel, "failed", runs.failures),
+            *_counts_by_problem(runs, parallel, "at chance", runs.at_chance),
+            ("duplicates, total", *with_best(duplicates, [str(n) for n in duplicates])),
+            ("runs", *(str(len(runs.rows(method, parallel))) for method in methods)),
+        ],
+    )
+
+
+def _counts_by_problem(
+    runs: Runs, parallel: int, what: str, count: Callable[[str, int, str], float | None]
+) -> list[tuple[str, ...]]:
+    """A line for each problem on which that happened at all."""
+    counted = {p: [count(m, parallel, p) for m in runs.methods(parallel)] for p in runs.problems(parallel)}
+    return [
+        (f"{what} on `{problem}`, mean of {runs.evaluations}", *with_best(counts, [_one_decimal(n) for n in counts]))
+        for problem, counts in counted.items()
+        if any(counts)
+    ]
 
 
 def _one_decimal(number: float | None) -> str:
@@ -349,7 +377,7 @@ def _ask_times(results: Results, figures: set[str]) -> str:
         covered = {row.problem for row in idle.rows(method, MAIN_PARALLEL)}
         count = f"{len(idle.rows(method, MAIN_PARALLEL))} on {len(covered)}"
         lines.append((label(method), *(seconds(number) for number in numbers), count))
-    lacking = [label(method) for method in LABELS if method not in idle.methods(MAIN_PARALLEL)]
+    lacking = [label(method) for method in _PLAN[MAIN_PARALLEL] if method not in idle.methods(MAIN_PARALLEL)]
     header = ("seconds an ask", "median", "95th percentile", "median of asks {} to {}".format(*TIMED_AROUND_50))
     return paragraphs(
         f"From runs made one at a time on an otherwise idle machine, one thread, {MAIN_PARALLEL} devices. The first "
@@ -385,24 +413,53 @@ def _other_parallel(runs: Runs, parallel: int) -> str:
     title = f"### P = {parallel}"
     if not runs.methods(parallel):
         return paragraphs(title, f"There are no rows with P = {parallel}.")
+    return paragraphs(title, _compared_with(runs, parallel))
+
+
+def _compared_with(runs: Runs, parallel: int) -> str:
+    """Ranks, medians and targets of all runs with so many devices."""
     return paragraphs(
-        title,
         _rank_tables(compare(runs, runs.methods(parallel), parallel), "Not enough rows to compare on common seeds."),
         f"Median best values. {_seeds(runs, parallel)}",
         _median_table(runs, parallel),
-        f"Evaluations to reach random search's median best value of {EVALUATIONS} with as many devices:",
+        f"Evaluations to reach random search's median best value of {runs.evaluations} with as many devices:",
         _target_table(runs, parallel),
     )
 
 
-def _figure(stem: str, figures: set[str]) -> str:
-    """The picture with its caption, or that there is none."""
+def _others(results: Results, figures: set[str]) -> str:
+    if not results.others:
+        return "There are no rows of narrow or live problems yet, nor of runs of another length."
+    return paragraphs(_OTHERS, *(_group(group, figures) for group in results.others))
+
+
+def _group(group: Group, figures: set[str]) -> str:
+    parts = [f"### `{group.name}`, {group.evaluations} evaluations"]
+    for parallel in group.runs.parallels():
+        parts += [
+            f"#### P = {parallel}",
+            _compared_with(group.runs, parallel),
+            _counts_table(group.runs, parallel),
+        ]
+    return paragraphs(*parts, _figure(group.stem, figures, _FIGURES["best_value"]))
+
+
+def _figure(stem: str, figures: set[str], caption: str | None = None) -> str:
+    """The picture with its caption, that of its stem where no other is given; or that there is none."""
     if stem not in figures:
         return f"(No figure of this: {NOTHING}.)"
-    return f"![{_FIGURES[stem]}](figures/{stem}.svg)\n\n*{_FIGURES[stem]}*"
+    text = _FIGURES[stem] if caption is None else caption
+    return f"![{text}](figures/{stem}.svg)\n\n*{text}*"
 
 
 # -- what does not change ---------------------------------------------------------------------------------------------
+
+_OTHERS = """\
+Problems where nine configurations in ten are at chance or fail, some drawn and some that really train, and runs of
+other lengths; docs/proposer.md says how they are made. What ends in `-final` was looked at once. Methods are told of
+chance as their users would: cnnbo by `[report] chance`, the peers by the value as it is. *cnnbo (chance constant)* is
+the baseline of one line: whatever is at chance has one and the same value, and nobody knows that it is chance. Of
+trained problems nobody knows the value without noise; what was measured stands for it, which flatters every method."""
 
 _LIMITS = f"""\
 After n of {EVALUATIONS} evaluations, in the order in which they end, a run's best value is the value *without*
@@ -445,6 +502,11 @@ timed="--seeds 1 --idle --problems network,svhn"
 peers/bin/python benchmarks/proposer.py run --methods random,tpe,gpsampler,qlognei $timed
 .venv/bin/python benchmarks/proposer.py run --methods cnnbo $timed
 .venv/bin/python benchmarks/proposer.py asks
+# narrow problems and trained ones; TPE and GPSampler need TensorFlow for `street` and `drawn`
+for p in narrow live; do
+  peers/bin/python benchmarks/proposer.py run --methods random,tpe,gpsampler --problems $p --seeds 20
+  .venv/bin/python benchmarks/proposer.py run --methods cnnbo,constant --problems $p --seeds 20
+done
 peers/bin/python benchmarks/proposer.py report
 ```
 

@@ -9,15 +9,22 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from proposing.asks import Timing
+from proposing.groups import GROUPS, group_of
 from proposing.labels import in_order
 from proposing.problems import PROBLEMS
 from proposing.rows import Key
-from proposing.simulation import Row
+from proposing.simulation import EVALUATIONS, Row
 
 Floats = NDArray[np.float64]
 
 CHECKPOINTS = (20, 40, 80)
 """Numbers of ended trials at which the tables look."""
+
+
+def checkpoints(evaluations: int) -> tuple[int, ...]:
+    """Those of runs that end after so many trials."""
+    return tuple(n for n in CHECKPOINTS if n <= evaluations) or (evaluations,)
+
 
 MAIN_PARALLEL = 4
 """Devices of the main comparison."""
@@ -73,6 +80,11 @@ class Runs:
     def __len__(self) -> int:
         return len(self._rows)
 
+    @property
+    def evaluations(self) -> int:
+        """Trials of the longest run; 0 without rows."""
+        return max((row.evaluations for row in self._rows.values()), default=0)
+
     def rows(self, method: str, parallel: int | None = None, problem: str | None = None) -> list[Row]:
         """The rows of a method, by seed; of one number of devices and of one problem where they are given."""
         return [
@@ -112,6 +124,11 @@ class Runs:
     def failures(self, method: str, parallel: int, problem: str) -> float | None:
         """Failed trials in a run, on average; None without rows."""
         counts = [row.observed.count(None) for row in self.rows(method, parallel, problem)]
+        return float(np.mean(counts)) if counts else None
+
+    def at_chance(self, method: str, parallel: int, problem: str) -> float | None:
+        """Values in a run that luck explains, on average; None without rows."""
+        counts = [row.at_chance for row in self.rows(method, parallel, problem)]
         return float(np.mean(counts)) if counts else None
 
     def duplicates(self, method: str, parallel: int | None = None) -> int | None:
@@ -154,6 +171,11 @@ class Comparison:
     seeds: tuple[int, ...]
     parallel: int
     ranks: Floats
+
+    @property
+    def evaluations(self) -> int:
+        """Trials of a run, N."""
+        return int(self.ranks.shape[-1])
 
     def mean_ranks(self, method: str) -> Floats:
         """Mean rank over problems and seeds with its interval: rows value, low, high; shape (3, N)."""
@@ -249,15 +271,36 @@ def evaluations_to_target(runs: Runs, method: str, parallel: int, problem: str) 
 
 
 @dataclass(frozen=True)
+class Group:
+    """Rows next to the main comparison's, of problems that belong together and runs of one length.
+
+    Attributes:
+        name: of the problems, as in `groups.GROUPS`; `other` for problems that are in none.
+        evaluations: trials of each run.
+        runs: the rows.
+    """
+
+    name: str
+    evaluations: int
+    runs: Runs
+
+    @property
+    def stem(self) -> str:
+        """Name of the group's figure."""
+        return f"best_value_{self.name.replace('-', '_')}_{self.evaluations}"
+
+
+@dataclass(frozen=True)
 class Results:
     """The rows and the two comparisons of the main number of devices.
 
     Attributes:
-        runs: all rows but the idle ones.
+        runs: the rows of the benchmark's problems with the whole budget, but for the idle ones.
         idle: rows made on an otherwise idle machine, for the ask times.
         common: without BoTorch, which is slow and so has fewer seeds; None if there are not enough rows.
         every: all methods, on BoTorch's seeds; None if there are not enough rows, BoTorch's included.
         asks: timings of cnnbo's asks by observations and batch.
+        others: all other rows, by group and evaluations.
     """
 
     runs: Runs
@@ -265,6 +308,7 @@ class Results:
     common: Comparison | None
     every: Comparison | None
     asks: Sequence[Timing] = ()
+    others: Sequence[Group] = ()
 
     def ask_medians(self, observed: int, count: int) -> list[float]:
         """Median seconds of an ask for so many points with so many observations, by rising number of failures."""
@@ -274,7 +318,8 @@ class Results:
 
 def collect(rows: Iterable[Row], idle: Iterable[Row], asks: Sequence[Timing] = ()) -> Results:
     """Results of rows; of the second kind those that say they are idle."""
-    runs = Runs(rows)
+    groups = _grouped(rows)
+    runs = groups.pop(_MAIN_GROUP, Runs(()))
     methods = runs.methods(MAIN_PARALLEL)
     every = compare(runs, methods, MAIN_PARALLEL)
     return Results(
@@ -283,4 +328,17 @@ def collect(rows: Iterable[Row], idle: Iterable[Row], asks: Sequence[Timing] = (
         compare(runs, [method for method in methods if method != "qlognei"], MAIN_PARALLEL),
         every if every and "qlognei" in every.methods else None,
         asks,
+        [Group(name, evaluations, group) for (name, evaluations), group in groups.items()],
     )
+
+
+_MAIN_GROUP = ("all", EVALUATIONS)
+
+
+def _grouped(rows: Iterable[Row]) -> dict[tuple[str, int], Runs]:
+    """By group and evaluations: the groups in their order, the longest runs first."""
+    found: dict[tuple[str, int], list[Row]] = {}
+    for row in rows:
+        found.setdefault((group_of(row.problem) or "other", row.evaluations), []).append(row)
+    order = [*GROUPS, "other"]
+    return {key: Runs(found[key]) for key in sorted(found, key=lambda key: (order.index(key[0]), -key[1]))}

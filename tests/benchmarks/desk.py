@@ -16,6 +16,7 @@ def row(
     ask_s: Sequence[float] = (),
     duplicates: int = 0,
     idle: bool = False,
+    chance: float | None = None,
 ) -> Row:
     """A row with these values; without noise where `means` is left out."""
     return Row(
@@ -29,4 +30,5 @@ def row(
         ask_s=list(ask_s),
         duplicates=duplicates,
         idle=idle,
+        chance=chance,
     )

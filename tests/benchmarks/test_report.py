@@ -100,3 +100,33 @@ def test_a_method_that_never_succeeds_is_the_worst_and_said_so() -> None:
     assert "| `memory` | 80 | none yet | **1.000** |" in said
     assert "| `memory` | > 80 | **1** |" in said
     assert "nan" not in said
+
+
+def narrow(method: str, end: float, seed: int, evaluations: int = 40) -> Row:
+    """A run with 10 failures and 20 values at chance before it comes to its end."""
+    values = [None] * 10 + [0.99] * 20 + [end] * (evaluations - 30)
+    return row(values, method=method, seed=seed, problem="band8fails-2", parallel=2, chance=0.94)
+
+
+def test_narrow_problems_have_a_section_with_what_was_at_chance() -> None:
+    """Next to failures, with the one-line baseline among the methods, and at the lengths that were run."""
+    ends = {"constant": 0.3, "cnnbo": 0.2, "random": 0.5, "tpe": 0.4}
+    said = text(collect([narrow(method, end, seed) for method, end in ends.items() for seed in (0, 1)], []))
+    section = said[said.index("### `narrow`, 40 evaluations") : said.index("## What is measured")]
+    assert "| mean rank | after 20 | after 40 |" in section
+    assert "| cnnbo (chance constant) | **2.50 (2.50 to 2.50)** | 2.00 (2.00 to 2.00) |" in section
+    assert "| `band8fails-2` | 40 | **0.2000** | 0.3000 | 0.5000 | 0.4000 |" in section
+    assert "| failed on `band8fails-2`, mean of 40 | **10.0** | **10.0** | **10.0** | **10.0** |" in section
+    assert "| at chance on `band8fails-2`, mean of 40 | **20.0** | **20.0** | **20.0** | **20.0** |" in section
+    assert "| `band8fails-2` | **31** | **31** | **31** | **31** |" in section
+
+
+def test_the_baseline_is_not_missed_on_problems_without_chance() -> None:
+    """There it is cnnbo itself."""
+    assert "(chance constant) has 0 of" not in text(results(BEST))
+
+
+def test_a_figure_of_a_group_is_shown_where_it_was_drawn() -> None:
+    """Its name says which group and length it is of."""
+    of = collect([narrow("cnnbo", 0.2, 0)], [])
+    assert "(figures/best_value_narrow_40.svg)" in page(of, {of.others[0].stem}, date(2026, 1, 2), "2 CPU cores")

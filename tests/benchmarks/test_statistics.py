@@ -9,6 +9,7 @@ from proposing.statistics import (
     Runs,
     best_value,
     bootstrap,
+    checkpoints,
     collect,
     compare,
     evaluations_to,
@@ -140,6 +141,40 @@ def test_failures_are_a_mean_and_duplicates_a_sum() -> None:
     assert runs.failures("cnnbo", 4, "network") == 1.5
     assert runs.duplicates("cnnbo") == 3
     assert runs.failures("tpe", 4, "network") is runs.duplicates("tpe") is None
+
+
+def test_values_at_chance_are_counted_apart_from_failures() -> None:
+    """The bound itself is at chance; rows of problems without one have none."""
+    runs = Runs([row([None, 0.9, 0.95, 0.5], chance=0.9), row([0.9, 0.9, 0.9, None], seed=1, chance=0.9)])
+    assert runs.at_chance("cnnbo", 4, "network") == 2.5
+    assert runs.failures("cnnbo", 4, "network") == 1.0
+    assert Runs([row([1.0])]).at_chance("cnnbo", 4, "network") == 0.0
+    assert Runs([]).at_chance("cnnbo", 4, "network") is None
+
+
+def test_other_problems_and_budgets_do_not_touch_the_main_comparison() -> None:
+    """They have groups of their own, whose problems and lengths can be compared."""
+    main = [row([1.0] * 80, method=method) for method in ("cnnbo", "random")]
+    narrow = [row([0.5] * 80, problem=name) for name in ("band5-0", "band5-4")]
+    more = [row([0.5] * 80, problem="band5-1"), row([0.5] * 40, problem="band5-0"), row([1.0] * 40)]
+    results = collect([*more, *narrow, *main, row([0.5] * 80, problem="street"), row([1.0], problem="of old")], [])
+    assert results.runs.problems(4) == ["network"]
+    assert len(results.runs) == 2 and results.common is not None
+    assert [(group.name, group.evaluations, len(group.runs)) for group in results.others] == [
+        ("all", 40, 1),
+        ("narrow", 80, 2),
+        ("narrow", 40, 1),
+        ("narrow-final", 80, 1),
+        ("live", 80, 1),
+        ("other", 1, 1),
+    ]
+
+
+def test_checkpoints_lie_within_the_run() -> None:
+    """A run of 40 evaluations has nothing to show after 80."""
+    assert checkpoints(80) == (20, 40, 80)
+    assert checkpoints(40) == (20, 40)
+    assert checkpoints(5) == (5,)
 
 
 def test_asks_are_numbered_from_zero_and_pooled() -> None:
