@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 EQUAL_CRASHES = 3
-"""So many equal crashes in a row pause a study."""
+"""Number of equal crashes in a row that pause a study."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,7 @@ class History:
 
     def __post_init__(self) -> None:
         if not len(self.censored):
-            # Whoever has none need not know D for that.
+            # A caller without any need not know D for that.
             object.__setattr__(self, "censored", np.empty((0, self.observed.shape[1])))
         if not len(self.bounds):
             object.__setattr__(self, "bounds", np.empty((0, 1)))

@@ -19,7 +19,7 @@ _CHOICES_APART = 0.5
 """Distance of two different choices: as far as two numbers can be."""
 
 _MODEL_PER_FILLING = 2
-"""So many asks the model has between two that fill space, once its credit is spent."""
+"""Asks that the model has between two that fill space, once its credit is spent."""
 
 
 def spread_points(
@@ -40,22 +40,26 @@ def spread_points(
         sieve: from candidates (m, D) to those among which to choose, at least one; None = all.
 
     Yields:
-        points of the unit cube, length D.
+        canonical points of the unit cube, length D, none of them taken; no more where uniform draws no longer meet what
+        is left of a finite space.
     """
     is_choice = np.array([isinstance(parameter, CategoricalParameter) for parameter in space.parameters])
-    known = taken
+    known = np.array([space.canonical(point) for point in taken]).reshape(-1, space.dimension)
     while True:
-        draws = rng.random((_DRAWS, space.dimension))
-        for d in np.flatnonzero(is_choice):
-            draws[:, d] = [space.canonical(draw)[d] for draw in draws]
+        draws = np.array([space.canonical(draw) for draw in rng.random((_DRAWS, space.dimension)).tolist()])
+        draws = draws[_distances(draws, known, is_choice) > 0]
+        if len(draws) == 0:
+            return
         draws = draws if sieve is None else sieve(draws)
-        farthest = draws[int(np.argmax(_distances(draws, known, is_choice)))] if len(known) else draws[0]
+        farthest = draws[int(np.argmax(_distances(draws, known, is_choice)))]
         known = np.concatenate([known, farthest[None]])
         yield farthest.tolist()
 
 
 def _distances(points: Points, known: Points, is_choice: Points) -> Points:
-    """Squared distance of each of points (n, D) to the nearest of known (m, D), m >= 1; shape (n,)."""
+    """Squared distance of each of points (n, D) to the nearest of known (m, D), shape (n,); 1 where m is 0."""
+    if len(known) == 0:
+        return np.ones(len(points))
     apart = np.abs(points[:, None, :] - known[None, :, :])
     numbers = np.minimum(apart, 1.0 - apart)
     choices = np.where(apart > 0, _CHOICES_APART, 0.0)
@@ -66,8 +70,9 @@ def is_filling_due(history: History) -> bool:
     """Whether the next point should fill space, since the model has not shown that its own gain more.
 
     As long as nothing is observed there is no model. From then on each new best gives the model as many asks in a row
-    as there are observations but its own since then; when these are spent without another one, every third ask fills
-    space until somebody finds a new best. So one lucky success among failures earns little credit, thirty earn much.
+    as there are observations up to then and of the design; when these are spent without another one, every third ask
+    fills space until somebody finds a new best. So one lucky success among failures earns little credit, thirty earn
+    much.
 
     Args:
         history: with `trials` and `sources`; without them, nothing is due but where nothing is observed.
@@ -78,8 +83,8 @@ def is_filling_due(history: History) -> bool:
     if not history.sources:
         return False
     best = history.trials[int(np.argmin(history.objectives[:, 0]))]
-    since = [k for k, trial in enumerate(history.trials) if trial > best]
-    by_model = [k for k in since if history.sources[k] is Source.SURROGATE]
-    filling = sum(history.sources[k] is Source.SPACE_FILLING for k in since)
-    credit = count - sum(k < count for k in by_model)
-    return len(by_model) - _MODEL_PER_FILLING * filling >= credit
+    later = [k for k, trial in enumerate(history.trials) if trial > best]
+    by_model = [k for k in later if history.sources[k] is Source.SURROGATE]
+    filling = [k for k in later if history.sources[k] is Source.SPACE_FILLING]
+    credit = count - sum(k < count for k in [*by_model, *filling])
+    return len(by_model) - _MODEL_PER_FILLING * len(filling) >= credit

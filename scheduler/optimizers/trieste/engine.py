@@ -12,6 +12,7 @@ from cnnbo.scheduler.optimizers.space_filling import spread_points
 from cnnbo.scheduler.optimizers.trieste.acquisition import FeasibleLogExpectedImprovement
 from cnnbo.scheduler.optimizers.trieste.classifier import Feasibility
 from cnnbo.scheduler.optimizers.trieste.hint import Hint
+from cnnbo.scheduler.optimizers.trieste.propagation import base_rate_tilt
 from cnnbo.scheduler.optimizers.trieste.search import BRIEF, THOROUGH, AcquisitionSearch
 from cnnbo.scheduler.optimizers.trieste.subset import rows_to_fit
 from cnnbo.scheduler.optimizers.trieste.surrogate import Evidence, Surrogate
@@ -21,7 +22,10 @@ from cnnbo.scheduler.space import SearchSpace
 _ANCHORS = 3
 
 _LIKELIEST = 16
-"""Of the candidates that fill space at least so many are left, however likely they are to fail."""
+"""Candidates to fill space that are left at least, however likely they are to fail."""
+
+_FARTHEST = 10.0
+"""Targets beyond this, in standard deviations, are no bounds that anybody means."""
 
 
 class Engine:
@@ -141,17 +145,21 @@ class Engine:
 
 def _scale(history: History) -> TargetScale:
     """The scale of what was observed and, counted once, of what luck explains: how often that came says nothing."""
-    return TargetScale.of(np.concatenate([history.objectives, np.unique(history.bounds)[-1:, None]]))
+    luck = [[np.median(history.bounds)]] if len(history.bounds) else np.empty((0, 1))
+    return TargetScale.of(np.concatenate([history.objectives, luck]))
 
 
 def _evidence(history: History, scale: TargetScale) -> Evidence:
     """No more trials than the surrogate of the objective takes."""
     measured, censored = rows_to_fit(history.objectives, len(history.censored))
+    # A bound that is out of all proportion says as much when it is at the end of them, and would overflow.
+    bounds = np.clip(history.bounds[censored], scale.objective(-_FARTHEST), scale.objective(_FARTHEST))
     return Evidence(
         history.observed[measured],
         scale.target(history.objectives[measured]),
         history.censored[censored],
-        scale.target(history.bounds[censored]),
+        scale.target(bounds),
+        base_rate_tilt(len(history.censored), len(history.observed)) if len(history.censored) else 0.0,
     )
 
 

@@ -20,8 +20,12 @@ import tensorflow_probability as tfp
 from cnnbo.scheduler.optimizers.base import Points
 
 _SWEEPS = 60
-_CLOSE = 1e-6  # of precisions and shifts, when sweeps end
-_DAMPING = 0.9  # sites that are updated at once overshoot together
+_CLOSE = 1e-6
+"""Largest change of precisions and shifts at which sweeps end."""
+
+_DAMPING = 0.9
+"""Share of its way that a site goes in a sweep, for sites that are updated at once overshoot together."""
+
 _LEAST_PRECISION = 1e-8
 
 MEASURED, ABOVE, BELOW = 0.0, 1.0, -1.0

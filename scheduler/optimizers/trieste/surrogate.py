@@ -15,7 +15,7 @@ Model and priors:
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import gpflow
 import numpy as np
@@ -25,7 +25,7 @@ from cnnbo.scheduler.errors import SurrogateFitError
 from cnnbo.scheduler.optimizers.base import Points
 from cnnbo.scheduler.optimizers.trieste.fitting import MANY, Descent, Hyperparameters, log_normal, positive
 from cnnbo.scheduler.optimizers.trieste.kernel import SpaceMatern52, length_scale_bounds, length_scale_prior
-from cnnbo.scheduler.optimizers.trieste.propagation import ABOVE, MEASURED, CensoredProcess, base_rate_tilt
+from cnnbo.scheduler.optimizers.trieste.propagation import ABOVE, MEASURED, CensoredProcess
 from cnnbo.scheduler.space import SearchSpace
 
 NOISE_FLOOR = 1e-5
@@ -59,25 +59,28 @@ class Evidence:
         targets: theirs, shape (N, 1), of variance about 1.
         censored: points of trials at chance, shape (C, D).
         bounds: targets at or above which theirs lie, shape (C, 1).
+        tilt: how many standard deviations above the bounds a target is believed to lie far from all trials, by how
+            often trials came to chance (`base_rate_tilt`); pending points change nothing in it.
     """
 
     points: Points
     targets: Points
     censored: Points
     bounds: Points
+    tilt: float = 0.0
 
     @classmethod
     def of(cls, points: Points, targets: Points) -> "Evidence":
-        """That of trials with a value alone."""
+        """Return the evidence of trials that all have a value."""
         return cls(points, targets, points[:0], targets[:0])
 
     def __len__(self) -> int:
         return len(self.points) + len(self.censored)
 
     def believing(self, points: Points, targets: Points) -> "Evidence":
-        """This with further points, (P, D), as if they had given these targets, (P, 1)."""
+        """Return this with further points, (P, D), as if they had given these targets, (P, 1)."""
         both = np.concatenate([self.points, points]), np.concatenate([self.targets, targets])
-        return Evidence(*both, self.censored, self.bounds)
+        return replace(self, points=both[0], targets=both[1])
 
 
 class Surrogate:
@@ -134,7 +137,7 @@ class Surrogate:
         Raises:
             SurrogateFitError: no hyperparameters, however noisy, give a usable posterior.
         """
-        self._take(evidence)
+        self._replace_rows(evidence)
         self._expect_luck(len(evidence.censored) > 0)
         starts = self._starts(hint, len(evidence))
         for attempt in _with_more_noise([self._descent.best_of(starts), *starts]):
@@ -151,7 +154,7 @@ class Surrogate:
         Raises:
             SurrogateFitError: they give no usable posterior for these data.
         """
-        self._take(evidence)
+        self._replace_rows(evidence)
         try:
             is_finite = bool(self._condition())
         except tf.errors.InvalidArgumentError as error:
@@ -164,15 +167,16 @@ class Surrogate:
         mean, variance = self._predict(tf.constant(points))
         return mean.numpy(), variance.numpy()
 
-    def _take(self, evidence: Evidence) -> None:
+    def _replace_rows(self, evidence: Evidence) -> None:
         measured, censored = len(evidence.points), len(evidence.censored)
         self._process.replace_rows(
             np.concatenate([evidence.points, evidence.censored]),
             np.repeat([[MEASURED], [ABOVE]], [measured, censored], axis=0),
             np.concatenate([evidence.targets, evidence.bounds]),
         )
-        self._process.level.assign(float(np.mean(evidence.bounds)) if censored else 0.0)
-        self._process.tilt.assign(base_rate_tilt(censored, measured) if censored else 0.0)
+        # A script may tell a bound of its own with each trial, and one of them may be absurd.
+        self._process.level.assign(float(np.median(evidence.bounds)) if censored else 0.0)
+        self._process.tilt.assign(evidence.tilt)
 
     def _expect_luck(self, is_expected: bool) -> None:
         """Take the priors for trials some of which are at chance, or the usual ones."""

@@ -3,7 +3,7 @@ from itertools import islice
 
 import numpy as np
 import pytest
-from tests.contracts.optimizer import MIXED, make_history
+from tests.contracts.optimizer import MIXED, TINY, make_history
 
 from cnnbo.scheduler.optimizers.base import History, Points, Source
 from cnnbo.scheduler.optimizers.space_filling import is_filling_due, spread_points
@@ -81,6 +81,14 @@ def test_a_sieve_is_obeyed() -> None:
     assert all(point[0] < 0.3 for point in points)
 
 
+def test_a_finite_space_is_filled_to_its_last_configuration_and_no_further() -> None:
+    """A draw that is taken must not be looked at again and again."""
+    taken = np.array([TINY.encode({"depth": depth, "pooling": "max"}) for depth in (1, 2, 3)])
+    points = list(spread_points(TINY, taken, np.random.default_rng(0)))
+    assert len(points) == len({tuple(point) for point in points}) == 3
+    assert all(TINY.decode(point)["pooling"] == "avg" for point in points)
+
+
 def test_nothing_observed_means_fill_space() -> None:
     """A model of nothing but bounds would propose where it knows least: the corners."""
     assert is_filling_due(make_history(MIXED, observed=0, censored=9))
@@ -93,8 +101,10 @@ def test_nothing_observed_means_fill_space() -> None:
         ("iiImm", False),
         ("iiImmm", True),
         ("iiImmmf", False),
-        ("iiImmmfmm", False),
-        ("iiImmmfmmm", True),
+        ("iiImmmfm", False),
+        ("iiImmmfmm", True),
+        ("iiImmmfmmfm", False),
+        ("iiImmmfmmfmm", True),
         ("iIimm", False),
         ("Im", True),
         ("Imf", False),

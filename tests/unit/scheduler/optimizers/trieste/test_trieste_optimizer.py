@@ -1,6 +1,7 @@
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +103,40 @@ class TestTrieste(OptimizerContract):
         assert suggestion.source is Source.SPACE_FILLING
         assert (suggestion.points[:, 0] < 0.6).all()
         assert suggestion.hint is not None, "the next fit of failures starts where this one ended"
+
+    def test_space_is_filled_where_trials_fail_even_if_nothing_likely_is_left(self) -> None:
+        """All configurations that finish are taken: the others' turn has come, at once."""
+        every = np.array([TINY.encode({"depth": d, "pooling": way}) for way in ("max", "avg") for d in (1, 2, 3)])
+        none, bounds = every[:0], np.full((3, 1), 0.9)
+        known = History(none, np.empty((0, 1)), every[3:5], none, none, 80, 2, None, every[:3], bounds)
+        points = TriesteOptimizer(TINY, 0).suggest(known, 5, 1).points
+        assert rows(points) == rows(every[5:])
+
+    @pytest.mark.parametrize("bounds", [(0.6, 0.6, 1e6), (0.6, 0.6, -1e308), (-1e6, 0.6, 3.0)], ids=str)
+    def test_an_absurd_bound_spoils_nothing(self, bounds: tuple[float, ...]) -> None:
+        """A script may tell a bound with each trial, and one of them may be wrong by far."""
+        history = make_history(MIXED, observed=5, censored=3)
+        values = np.linspace(0.1, 0.5, 5)[:, None]
+        known = replace(history, objectives=values, bounds=np.array(bounds)[:, None])
+        suggestion = TriesteOptimizer(MIXED, 0).suggest(known, 8, 1)
+        assert suggestion.source is Source.SURROGATE
+        best = suggestion.insight["best_mean"]
+        assert isinstance(best, float)
+        assert 0 < best < 0.6
+
+
+def test_what_is_pending_says_nothing_of_how_often_trials_come_to_chance() -> None:
+    """Believed to give a value, eight devices at work would make chance look rare, and unknown corners promising."""
+    from cnnbo.scheduler.optimizers.trieste.propagation import base_rate_tilt
+    from cnnbo.scheduler.optimizers.trieste.surrogate import Evidence, Surrogate
+
+    points, places = drawn(MIXED, 9), drawn(MIXED, 8, seed=9)
+    evidence = Evidence(points[:1], np.array([[-1.0]]), points[1:], np.full((8, 1), 1.0), base_rate_tilt(8, 1))
+    surrogate = Surrogate(MIXED)
+    surrogate.fit(evidence, None)
+    alone = float(surrogate.process.prior_mean())
+    surrogate.condition(evidence.believing(places, surrogate.predict(places)[0]))
+    assert float(surrogate.process.prior_mean()) == alone
 
 
 async def test_the_proposer_process_gives_the_same_points_bit_for_bit(tmp_path: Path) -> None:
