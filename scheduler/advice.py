@@ -1,5 +1,7 @@
 """What to look at first in a study that ended with nothing learnt, or whose bound of luck told nothing."""
 
+import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from cnnbo.scheduler.trial import TrialState
@@ -7,8 +9,8 @@ from cnnbo.scheduler.trial import TrialState
 if TYPE_CHECKING:
     from cnnbo.scheduler.study import Study
 
-_RATES: Final = ("learning_rate", "lr", "rate", "alpha", "step_size")
-"""What people call a learning rate, by the last part of the parameter's name."""
+_RATES: Final = ("learning_rate", "lr", "step_size", "alpha", "rate")
+"""What people call a learning rate, the plainest names first."""
 
 
 def advice(study: "Study") -> str | None:
@@ -32,8 +34,7 @@ def advice(study: "Study") -> str | None:
 
 def _suspects(study: "Study") -> str:
     """What makes a whole study learn nothing, the likeliest first."""
-    rates = [name for name in study.spec.space.names if name.lower().endswith(_RATES)]
-    suspects = [f"the range of {rates[0] if rates else 'the learning rate'}"]
+    suspects = [f"the range of {_learning_rate(study.spec.space.names) or 'the learning rate'}"]
     if study.spec.report.pattern is not None:
         suspects.append("whether report.pattern finds the right number")
     if study.spec.report.chance is not None:
@@ -42,3 +43,21 @@ def _suspects(study: "Study") -> str:
             f"{study.spec.direction}"
         )
     return ", then at ".join(suspects)
+
+
+def _learning_rate(names: Sequence[str]) -> str | None:
+    """The parameter that is most likely the learning rate, by its whole name or the end of it; None where none is.
+
+    Example:
+        >>> _learning_rate(("dropout_rate", "net.lr", "width"))
+        'net.lr'
+        >>> _learning_rate(("dropout_rate", "decay_rate")) is None
+        True
+    """
+    for word in _RATES:
+        for name in names:
+            parts = re.split(r"[_.\-]", name.lower())
+            is_named = name.lower() == word or (word != "rate" and parts[-len(word.split("_")) :] == word.split("_"))
+            if is_named:
+                return name
+    return None
