@@ -437,8 +437,8 @@ class Handler:
     ) -> tuple["SubmitOutcome", tuple[int, ...]]:
         """Go on with a study as its file says now; see `_wake`."""
         _check_same(study, spec)
-        # Whoever runs what a broken environment has crashed once more, runs it in the one that they have mended.
-        origin = spec.origin if study.undecided else study.spec.origin
+        # What a broken environment has crashed runs again in the mended one, and what comes later runs there as well.
+        origin = spec.origin if self._undecided(study) else study.spec.origin
         amended = replace(spec, initial=study.spec.initial, origin=origin)
         energy_kwh = spec.budget.energy_kwh
         is_new = energy_kwh is not None and energy_kwh != study.spec.budget.energy_kwh

@@ -89,7 +89,8 @@ def _print_study(shown: dict[str, Any]) -> None:
     if shown.get("undecided"):
         which = output.trials_named(shown["undecided"])
         print(f"held   {which}: equal crashes, which are held against no configuration. Mend the cause, then give")
-        print(f"       the same cnnbo run or submit, and they run again; without them: cnnbo resume {shown['name']}")
+        without = f"; without them: cnnbo resume {shown['name']}" if shown["state"] == "paused" else ""
+        print(f"       the same cnnbo run or submit, and they run again{without}")
     if shown["best"] is not None:
         how = "no better than chance" if output.is_only_chance(shown) else "once measured"
         print(f"best   {output.value(shown['best_value'])}  trial {shown['best_trial']}  ({how})")
