@@ -38,7 +38,8 @@ ATTEMPT: dict[str, Any] = {
 TRIAL: dict[str, Any] = {
     **ENVELOPE, "id": 1, "state": "complete", "configuration": {"x": 0.5, "y": "relu", "z": 3}, "value": 0.9,
     "failure": None, "source": "sobol", "duration_s": 3.5, "energy_j": None, "cost": 1, "attempts": [ATTEMPT],
-    "message": None, "note": None, "metrics": {"loss": 0.1, "top5": None}, "resumed": False,
+    "message": None, "note": None, "metrics": {"loss": 0.1, "top5": None}, "resumed": False, "at_chance": False,
+    "chance": None, "braked": False,
 }  # fmt: skip
 STUDY: dict[str, Any] = {
     **ENVELOPE, "name": "svhn", "state": "running", "reason": None, "archived": False, "evaluations": 4, "finished": 1,
@@ -47,7 +48,7 @@ STUDY: dict[str, Any] = {
     "direction": "maximize", "optimizer": "sobol", "model": "svhn-cnn", "seed": 1, "space": ["x"], "owner": "anna",
     "python": None, "started": "2026-11-24T14:36:02.114Z", "ended": None, "spent_s": 5, "spent_wall_clock_s": 5,
     "budget_wall_clock_s": None, "budget_cost": None, "budget_energy_kwh": None, "failures": {"crashed": 1},
-    "insight": None, "test_set_openings": 0, "comparison": None,
+    "insight": None, "test_set_openings": 0, "comparison": None, "at_chance": 0, "undecided": [], "advice": None,
 }  # fmt: skip
 
 
