@@ -8,6 +8,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 
 from proposing import groups, live, methods, rows
@@ -105,6 +106,21 @@ def feasibility() -> None:
             sum(numbers) / len(at) for numbers in zip(*((f.log_loss, f.accuracy) for f in at), strict=True)
         )
         typer.echo(f"{trials} trials: log loss {log_loss:.3f}, accuracy {accuracy:.3f}, {len(at)} fits")
+
+
+@app.command()
+def foresight(rows_: Annotated[list[Path], typer.Argument(help="Files of rows of problems with chance.")]) -> None:
+    """Print how well the surrogate foresees the next trials of runs that were made."""
+    from proposing.foresight import TRIALS, foresights
+
+    found = list(foresights(rows.load(rows_)))
+    for trials in TRIALS:
+        at = [one for one in found if one.trials == trials]
+        if at:
+            log_density, noise_sd = (
+                float(np.mean(n)) for n in zip(*((f.log_density, f.noise_sd) for f in at), strict=True)
+            )
+            typer.echo(f"{trials} trials: log density {log_density:.2f}, noise {noise_sd:.2f}, {len(at)} fits")
 
 
 @app.command()
