@@ -124,7 +124,7 @@ def is_only_chance(study: Mapping[str, Any]) -> bool:
 
 
 def luck_warning(name: str) -> str:
-    """What to say beside the best of a study whose every value is at chance."""
+    """Return what to say next to the best of a study whose every value is at chance."""
     return f"no trial of {name} is better than chance, so its best is as good as any; see cnnbo show {name}"
 
 

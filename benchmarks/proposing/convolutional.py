@@ -120,7 +120,7 @@ class Convolutional:
 
 
 def _quieten() -> None:
-    """Have TensorFlow not warn that every network is compiled anew."""
+    """Keep TensorFlow from warning that every network is compiled again."""
     import tensorflow as tf
 
     tf.get_logger().setLevel("ERROR")

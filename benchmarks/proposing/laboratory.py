@@ -86,7 +86,7 @@ class _Load:
 
 
 def draw_space(floats: int, integers: int, choices: int, rng: np.random.Generator) -> SearchSpace:
-    """A space of so many parameters of each kind, in random order, half of the numbers on log scales."""
+    """Draw a space of that many parameters of each kind, in random order, half of the numbers on log scales."""
     parameters: list[Parameter] = []
     for k in range(floats):
         scale: Scale = "log" if rng.random() < 0.5 else "linear"

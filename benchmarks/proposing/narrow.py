@@ -126,7 +126,7 @@ class _Landscape:
 
 
 def _bins(coordinates: Array, count: int) -> npt.NDArray[np.intp]:
-    """Which of so many equal bins of [0, 1] holds each coordinate; same shape."""
+    """Return which of the equal bins of [0, 1] holds each coordinate; same shape."""
     return np.minimum((coordinates * count).astype(np.intp), count - 1)
 
 

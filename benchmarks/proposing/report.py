@@ -417,7 +417,7 @@ def _other_parallel(runs: Runs, parallel: int) -> str:
 
 
 def _compared_with(runs: Runs, parallel: int) -> str:
-    """Ranks, medians and targets of all runs with so many devices."""
+    """Return ranks, medians and targets of all runs with that number of devices."""
     return paragraphs(
         _rank_tables(compare(runs, runs.methods(parallel), parallel), "Not enough rows to compare on common seeds."),
         f"Median best values. {_seeds(runs, parallel)}",

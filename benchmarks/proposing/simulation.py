@@ -120,7 +120,7 @@ def simulate(
     versions: dict[str, str],
     evaluations: int = EVALUATIONS,
 ) -> Row:
-    """Run a method on a problem with `parallel` devices until so many trials have ended.
+    """Run a method on a problem with `parallel` devices until its number of trials has ended.
 
     The device that is free first asks next. Durations are the problem's, times a log-normal factor; noise and factor
     depend on seed and number of the trial only, so that every method meets the same luck. A trial is evaluated when it

@@ -22,7 +22,7 @@ CHECKPOINTS = (20, 40, 80)
 
 
 def checkpoints(evaluations: int) -> tuple[int, ...]:
-    """Those of runs that end after so many trials."""
+    """Return those of runs that end after that number of trials."""
     return tuple(n for n in CHECKPOINTS if n <= evaluations) or (evaluations,)
 
 
