@@ -1,5 +1,6 @@
 """What tests of several rooms share."""
 
+import faulthandler
 import os
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from _pytest.faulthandler import fault_handler_stderr_fd_key
 from hypothesis import HealthCheck, settings
 
 # Tests are no packages (importlib mode); from here on they import each other's helpers as `tests.contracts.…`.
@@ -46,6 +48,10 @@ _MISSING: Mapping[str, Callable[[], str | None]] = {
 _REQUIRED = os.environ.get("CNNBO_REQUIRE_EXTRAS") == "1"
 
 
+_LAST_WORDS_S = 60
+"""For all that comes after a failure: the ends of fixtures, event loops and threads."""
+
+
 @pytest.hookimpl(tryfirst=True)  # before the fixtures, which need what is looked for here
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a test whose marker names something this machine lacks, with the reason."""
@@ -55,6 +61,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         if _REQUIRED and marker != "gpu":
             pytest.fail(f"{reason}, and CNNBO_REQUIRE_EXTRAS=1 asks for it", pytrace=False)
         pytest.skip(reason)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_exception_interact(node: pytest.Item) -> None:
+    """Set the limit of `faulthandler_timeout` again, which pytest takes away from a test that failed.
+
+    One that failed because a thread of it hangs would wait for that thread for ever: Python does, at the end of a loop.
+    """
+    stderr = node.config.stash[fault_handler_stderr_fd_key]
+    faulthandler.dump_traceback_later(_LAST_WORDS_S, file=stderr, exit=True)
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ import pytest
 
 CNNBO = Path(sys.executable).with_name("cnnbo")
 PATIENCE_S = 60
+LONG_PATIENCE_S = 100
+"""For what a child says; less than a test may take, so that it is the child's silence that is told."""
 
 SCRIPT = """\
 import argparse, os, pathlib, sys, time
@@ -100,15 +103,28 @@ class Box:
         self.wait_for(child, "ready:")
         return child
 
-    def wait_for(self, child: "subprocess.Popen[str]", text: str) -> list[str]:
-        """Read a child's output up to a line that holds `text`."""
+    def wait_for(self, child: "subprocess.Popen[str]", *texts: str) -> list[str]:
+        """Read a child's output until each of the texts was in a line, in any order; a silent child is killed.
+
+        What one call has read no other one finds: what may come in any order is waited for in one call.
+
+        It is often called in a thread, and Python's end waits for threads: without a limit here a silent child would
+        hold up the test run for ever, whatever time limit the test itself has.
+        """
         assert child.stdout is not None
-        seen = []
-        for line in child.stdout:
-            seen.append(line)
-            if text in line:
-                return seen
-        raise AssertionError(f"{text!r} never came:\n{''.join(seen)}")
+        seen: list[str] = []
+        missing = set(texts)
+        limit = threading.Timer(LONG_PATIENCE_S, child.kill)
+        limit.start()
+        try:
+            for line in child.stdout:
+                seen.append(line)
+                missing -= {text for text in missing if text in line}
+                if not missing:
+                    return seen
+        finally:
+            limit.cancel()
+        raise AssertionError(f"{' and '.join(sorted(missing))} never came:\n{''.join(seen)}")
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 from tests.events import some_event
-from tests.integration.conftest import Box
+from tests.integration.conftest import PATIENCE_S, Box
 from tests.integration.test_mqtt import Connections, Listener, listening, running, sink_at, state
 from tests.mosquitto import Mosquitto
 from tests.nemesis.retained import read_retained
@@ -207,9 +207,10 @@ def _cleared(listener: Listener) -> set[str]:
 # -- the whole daemon
 
 
-async def _start(box: Box, url: str, devices: str = "cpu:2") -> "subprocess.Popen[str]":
+async def _start(box: Box, url: str, *said: str, devices: str = "cpu:2") -> "subprocess.Popen[str]":
+    """Start a daemon and wait until it is ready and has said further texts, before or after."""
     child = box.start("daemon", "--devices", devices, "--node", "tower", CNNBO_MQTT_URL=url)
-    await asyncio.to_thread(box.wait_for, child, "ready:")
+    await asyncio.to_thread(box.wait_for, child, "ready:", *said)
     return child
 
 
@@ -239,8 +240,7 @@ async def test_a_study_that_ran_while_the_broker_was_away_is_told_when_it_is_bac
     """The broker is updated in the night and forgets all it retained, and in the morning every screen is right."""
     study = box.write_study()
     await mosquitto.start()
-    child = await _start(box, mosquitto.url)
-    await asyncio.to_thread(box.wait_for, child, "connected to")
+    child = await _start(box, mosquitto.url, "connected to")
     await mosquitto.stop()
     gone_at = time.monotonic()
     await asyncio.to_thread(box.run, "run", study)
@@ -301,7 +301,7 @@ async def test_studies_that_went_while_the_broker_was_away_are_gone_when_it_is_b
             await listener.until(lambda: "study_deleted" in {body["event"] for body in heard(listener)})
             child.terminate()
             await listener.until(lambda: listener.newest("availability") == b"offline")
-        assert await asyncio.to_thread(child.wait) == 0
+        assert await asyncio.to_thread(child.wait, PATIENCE_S) == 0
         kept = await read_retained(mosquitto.url, "tower")
         assert kept.keys() == {"availability", "info", "device/cpu-0", "device/cpu-1"}
     finally:
@@ -331,7 +331,7 @@ async def test_the_events_of_a_life_that_was_killed_are_told_by_the_next_one(box
     assert (drained["event"], deleted["event"]) == ("device_drained", "study_deleted")
     assert [body["boot"] for body in bodies] == [first["boot"]] * 10 + [deleted["boot"]] * 2
     assert first["boot"] != deleted["boot"]
-    assert await asyncio.to_thread(child.wait) == 0
+    assert await asyncio.to_thread(child.wait, PATIENCE_S) == 0
     with closing(sqlite3.connect(box.state / JOURNAL_NAME)) as db:
         assert db.execute("SELECT count (*) FROM outbox").fetchone() == (0,)
 
@@ -353,7 +353,7 @@ async def test_a_daemon_with_another_journal_and_fewer_devices_leaves_no_topic_b
     child.wait()
     shutil.rmtree(box.state)
     async with listening(mosquitto.url, "cnnbo/v1/tower/#") as listener:
-        await _start(box, mosquitto.url, "cpu:1")
+        await _start(box, mosquitto.url, devices="cpu:1")
         await listener.until(lambda: orphans <= _cleared(listener))
     assert (await read_retained(mosquitto.url, "tower")).keys() == {"availability", "info", "device/cpu-0"}
 
@@ -382,8 +382,7 @@ async def test_status_says_that_another_daemon_has_the_same_name(box: Box, mosqu
             await listener.until(lambda: listener.newest("availability") == b"online")
         async with connected(BrokerAddress.parse(mosquitto.url).client("info")) as client:
             await client.publish("cnnbo/v1/tower/info", b'{"boot": "7f3a"}', qos=1, retain=True)
-        child = await _start(box, mosquitto.url)
-        await asyncio.to_thread(box.wait_for, child, "another daemon publishes")
+        await _start(box, mosquitto.url, "another daemon publishes")
         assert "give each daemon a name of its own" in (await asyncio.to_thread(box.run, "status")).stdout
         assert not other.done()
 

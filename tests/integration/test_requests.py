@@ -60,7 +60,7 @@ class Desk:
     async def restart(self) -> None:
         """Kill the daemon, and start it again."""
         self.process.kill()
-        await asyncio.to_thread(self.process.wait)
+        await asyncio.to_thread(self.process.wait, PATIENCE_S)
         self.process = await asyncio.to_thread(start_daemon, self.box)
 
     async def here(self, verb: str, **args: object) -> Any:
@@ -77,7 +77,7 @@ class Desk:
     async def stop(self) -> None:
         """Stop the daemon in order."""
         self.process.send_signal(signal.SIGTERM)
-        await asyncio.to_thread(self.process.wait)
+        await asyncio.to_thread(self.process.wait, PATIENCE_S)
 
 
 def start_daemon(box: Box) -> "subprocess.Popen[str]":
@@ -495,7 +495,7 @@ async def test_a_box_without_requests_says_so_and_can_be_read(box: Box, broker: 
     def start() -> None:
         for node, folder in (("tower", "a"), ("attic", "b")):
             child = box.start("daemon", "--devices", "cpu:1", "--node", node, "--state", box.folder / folder)
-            box.wait_for(child, "connected to")
+            box.wait_for(child, "ready:", "connected to")
 
     await asyncio.to_thread(start)
     afar = Afar(broker.url.replace("://", "://anna:hers@"), {"CNNBO_CONFIG": os.devnull})

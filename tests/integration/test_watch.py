@@ -34,7 +34,7 @@ async def test_orders_and_logs_of_this_machine(box: Box) -> None:
     """Pause, go on, drain, return and read a log without leaving the screen; what is said is the daemon's answer."""
     study = box.write_study(script=_TALKING)
     daemon = box.start("daemon", "--devices", "cpu:1")
-    box.wait_for(daemon, "connected to")
+    box.wait_for(daemon, "ready:", "connected to")
     box.run("submit", study)
     terminal = Terminal()
     ours = {"CNNBO_STATE": str(box.state), "CNNBO_CONFIG": os.devnull, "TERM": "xterm", "LC_ALL": "C.UTF-8"}
@@ -65,7 +65,7 @@ async def test_orders_and_logs_of_this_machine(box: Box) -> None:
 def test_a_daemon_that_comes_back_elsewhere_is_found(box: Box) -> None:
     """The embedded broker's port may be taken after a restart; only the daemon knows where it went."""
     daemon = box.start("daemon", "--devices", "cpu:1")
-    box.wait_for(daemon, "connected to")
+    box.wait_for(daemon, "ready:", "connected to")
     port = int(box.json("status")["mqtt"].rpartition(":")[2])
     watch = box.start("watch", PYTHONUNBUFFERED="1")
     box.wait_for(watch, "cnnbo watch")
