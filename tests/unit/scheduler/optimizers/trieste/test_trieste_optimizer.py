@@ -13,7 +13,7 @@ from cnnbo.scheduler.errors import SurrogateFitError
 from cnnbo.scheduler.optimizers.base import History, Source
 from cnnbo.scheduler.optimizers.trieste.optimizer import TriesteOptimizer
 from cnnbo.scheduler.optimizers.trieste.subset import CLASSIFIED_AT_MOST
-from cnnbo.scheduler.space import CategoricalParameter, SearchSpace
+from cnnbo.scheduler.space import CategoricalParameter, FloatParameter, SearchSpace
 
 PAIR = np.array([[0.25, 0.5], [0.75, 0.5]])
 """Two points of `TINY`."""
@@ -123,6 +123,21 @@ class TestTrieste(OptimizerContract):
         best = suggestion.insight["best_mean"]
         assert isinstance(best, float)
         assert 0 < best < 0.6
+
+
+def test_a_settled_search_measures_no_copies_of_its_incumbent() -> None:
+    """Where chance is all around and noise hides what is left to gain, thirty more of the same would tell nothing."""
+    space = SearchSpace((FloatParameter("rate", 0, 1), FloatParameter("decay", 0, 1)))
+    rng = np.random.default_rng(0)
+    settled = 0.3 + 0.02 * rng.standard_normal((30, 2))
+    values = 0.5 + 0.05 * rng.standard_normal((30, 1))
+    anywhere = rng.random((60, 2))
+    chance = anywhere[np.abs(anywhere - 0.3).max(axis=1) > 0.25][:25]
+    none = np.empty((0, 2))
+    known = History(settled, values, none, none, none, 80, 3, censored=chance, bounds=np.ones((25, 1)))
+    suggestion = TriesteOptimizer(space, 0).suggest(known, 55, 1)
+    assert suggestion.source is Source.SURROGATE
+    assert np.abs(settled - suggestion.points).max(axis=1).min() > 0.15
 
 
 def test_what_is_pending_says_nothing_of_how_often_trials_come_to_chance() -> None:
