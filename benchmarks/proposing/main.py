@@ -168,7 +168,8 @@ def _missing(
     names: Sequence[str], problems: Sequence[str], seeds: Sequence[int], parallel: int, evaluations: int, out: Path
 ) -> list[rows.Key]:
     done = {row.key for row in rows.load(out / f"{name}.jsonl" for name in names)}
-    cells = [(problem, name, seed, parallel, evaluations) for seed, name, problem in product(seeds, names, problems)]
+    # All seeds of a problem before the next one: cnnbo traces its graphs for each search space, which takes seconds.
+    cells = [(problem, name, seed, parallel, evaluations) for name, problem, seed in product(names, problems, seeds)]
     return [cell for cell in cells if cell not in done]
 
 

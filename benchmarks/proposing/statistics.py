@@ -1,7 +1,7 @@
 """What the rows say in numbers: best values, ranks with bootstrap intervals, evaluations to a target, ask times."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -189,6 +189,11 @@ class Comparison:
         """Mean rank of the first method minus that of the second, paired by seed; below 0 the first is better."""
         return _interval(self._by_seed(first) - self._by_seed(second), evaluations)
 
+    def on(self, problem: str) -> "Comparison":
+        """The same of one of the problems alone."""
+        at = self.problems.index(problem)
+        return replace(self, problems=(problem,), ranks=self.ranks[:, at : at + 1])
+
     def _by_seed(self, method: str) -> Floats:
         """Mean over problems; shape (S, N)."""
         return np.asarray(self.ranks[self.methods.index(method)].mean(axis=0), dtype=np.float64)
@@ -309,6 +314,11 @@ class Results:
     every: Comparison | None
     asks: Sequence[Timing] = ()
     others: Sequence[Group] = ()
+
+    def comparison_of(self, name: str) -> Comparison | None:
+        """All methods with the whole budget on another group's problems; None if there are not enough rows."""
+        runs = [group.runs for group in self.others if (group.name, group.evaluations) == (name, EVALUATIONS)]
+        return compare(runs[0], runs[0].methods(MAIN_PARALLEL), MAIN_PARALLEL) if runs else None
 
     def ask_medians(self, observed: int, count: int) -> list[float]:
         """Median seconds of an ask for so many points with so many observations, by rising number of failures."""

@@ -13,12 +13,16 @@ from proposing.statistics import (
     MAIN_PARALLEL,
     Comparison,
     Floats,
+    Interval,
     Results,
     evaluations_to_target,
     told_before,
 )
 
 OURS = "cnnbo"
+
+_WITH_CHANCE = ("narrow", "narrow-final", "live", "live-final")
+"""Groups of problems most of whose configurations are at chance."""
 
 _MAX_ASK_S = 1.0
 _MAX_ASK_500_S = 3.0
@@ -60,7 +64,43 @@ def checks(results: Results) -> list[Check]:
         _asks_fast(results, *TIMED_AROUND_50, "asks {} to {}, about 50 observed".format(*TIMED_AROUND_50)),
         _batch_is_cheap(results),
         _many_observations(results),
+        *[check for name in _WITH_CHANCE for check in _where_chance_is(name, results.comparison_of(name))],
     ]
+
+
+def _where_chance_is(name: str, comparison: Comparison | None) -> list[Check]:
+    """What is demanded on a group of problems most of which is at chance: ahead of all, and nowhere behind luck."""
+    beyond = [(other, "beyond bootstrap error", lambda found: found.high < 0) for other in ("tpe", "gpsampler")]
+    ahead = [("constant", "if only by the estimate", lambda found: found.value < 0)]
+    return [
+        *[_is_ahead(name, comparison, other, how, holds) for other, how, holds in (*beyond, *ahead)],
+        _is_nowhere_worse(name, comparison, "random"),
+    ]
+
+
+def _is_ahead(
+    name: str, comparison: Comparison | None, other: str, how: str, holds: Callable[[Interval], bool]
+) -> Check:
+    at = CHECKPOINTS[1:]
+    must = f"`{name}`: mean rank lower than that of {label(other)} after {markdown.enumeration([str(n) for n in at])}, {how}"
+    if comparison is None or not {OURS, other} <= set(comparison.methods):
+        return Check(must, markdown.NOTHING, None)
+    found = [comparison.difference(OURS, other, n) for n in at]
+    words = markdown.enumeration([markdown.interval(difference, sign=True) for difference in found])
+    return Check(must, f"differences {words}, {len(comparison.seeds)} seeds", all(map(holds, found)))
+
+
+def _is_nowhere_worse(name: str, comparison: Comparison | None, other: str) -> Check:
+    must = (
+        f"`{name}`: on no problem a mean rank worse than that of {label(other)} after "
+        f"{markdown.enumeration([str(n) for n in CHECKPOINTS])}, beyond bootstrap error"
+    )
+    if comparison is None or not {OURS, other} <= set(comparison.methods):
+        return Check(must, markdown.NOTHING, None)
+    found = {(p, n): comparison.on(p).difference(OURS, other, n) for p in comparison.problems for n in CHECKPOINTS}
+    (problem, n), worst = max(found.items(), key=lambda item: item[1].low)
+    words = f"the worst is {markdown.interval(worst, sign=True)} on `{problem}` after {n}"
+    return Check(must, f"{words}, {len(comparison.seeds)} seeds", worst.low <= 0)
 
 
 def _is_lower(comparison: Comparison | None, other: str, n: int) -> Check:
