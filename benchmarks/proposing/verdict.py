@@ -82,7 +82,8 @@ def _is_ahead(
     name: str, comparison: Comparison | None, other: str, how: str, holds: Callable[[Interval], bool]
 ) -> Check:
     at = CHECKPOINTS[1:]
-    must = f"`{name}`: mean rank lower than that of {label(other)} after {markdown.enumeration([str(n) for n in at])}, {how}"
+    when = markdown.enumeration([str(n) for n in at])
+    must = f"`{name}`: mean rank lower than that of {label(other)} after {when}, {how}"
     if comparison is None or not {OURS, other} <= set(comparison.methods):
         return Check(must, markdown.NOTHING, None)
     found = [comparison.difference(OURS, other, n) for n in at]

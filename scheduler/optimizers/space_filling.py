@@ -72,7 +72,7 @@ def is_filling_due(history: History) -> bool:
     As long as nothing is observed there is no model. From then on each new best gives the model as many asks in a row
     as there are observations up to then and of the design; when these are spent without another one, every third ask
     fills space until somebody finds a new best. So one lucky success among failures earns little credit, thirty earn
-    much.
+    much. Where every trial came to a value that luck doesn't explain, nothing is due: a model learns from all of them.
 
     Args:
         history: with `trials` and `sources`; without them, nothing is due but where nothing is observed.
@@ -80,7 +80,7 @@ def is_filling_due(history: History) -> bool:
     count = len(history.observed)
     if count == 0:
         return True
-    if not history.sources:
+    if not history.sources or len(history.failed) + len(history.censored) == 0:
         return False
     best = history.trials[int(np.argmin(history.objectives[:, 0]))]
     later = [k for k, trial in enumerate(history.trials) if trial > best]

@@ -27,14 +27,15 @@ _LEAST_VARIANCE = 1e-12
 class FeasibleLogExpectedImprovement(AcquisitionFunctionClass):
     """log(EI(x) news(x) P(x does not fail)), less where P is low; from (n, 1, D) to (n, 1).
 
-    The improvement is that over the objective *at the incumbent*, which isn't known exactly either: mean and variance
-    of the difference of the two follow from their posterior covariance (Zhou, Ma and Blaschko 2023, arXiv 2310.05166).
-    Next to the incumbent the two differ by nothing, so that looking there again promises nothing.
+    Where luck is expected, the improvement is that over the objective *at the incumbent*, which isn't known exactly
+    either: mean and variance of the difference of the two follow from their posterior covariance (Zhou, Ma and Blaschko
+    2023, arXiv 2310.05166). Next to the incumbent the two differ by nothing, so that looking there again promises
+    nothing. Elsewhere the mean there is taken for what it is.
 
     `news` is the factor of augmented expected improvement (Huang, Allen, Notz and Zeng 2006, Global optimization of
     stochastic black-box systems via sequential kriging meta-models): the share of the difference's standard deviation
     that one trial takes away. Where nearly all that a trial shows is noise, it is near 0, and a search that has settled
-    looks elsewhere instead of measuring copies of its incumbent until the last trial. Without noise it is 1.
+    looks elsewhere instead of measuring copies of its incumbent until the last trial. Elsewhere it is 1.
 
     Args:
         objective: the process of the objective, conditioned on what is observed and believed.
@@ -49,14 +50,14 @@ class FeasibleLogExpectedImprovement(AcquisitionFunctionClass):
         self._incumbent_mean = variable([1, 1], [1, 1])
         self._incumbent_variance = variable([1, 1], [1, 1])
         self._incumbent_column = variable([1, 1], [None, 1])
-        self._noise = tf.Variable(0.0, dtype=tf.float64, trainable=False)
+        self._doubt = tf.Variable(0.0, dtype=tf.float64, trainable=False)  # 1 where luck is expected, 0 elsewhere
 
-    def compare_with(self, incumbent: Points, noise: float) -> None:
+    def compare_with(self, incumbent: Points, expects_luck: bool) -> None:
         """Measure improvement from a point; after the objective was conditioned.
 
         Args:
             incumbent: shape (D,).
-            noise: variance of the noise that hides news, in squared targets, >= 0.
+            expects_luck: whether to doubt what is believed of it, and what one trial more would tell.
         """
         point = tf.constant(incumbent[None])
         mean, column = self._objective.project(point)
@@ -65,7 +66,7 @@ class FeasibleLogExpectedImprovement(AcquisitionFunctionClass):
         self._incumbent_mean.assign(mean)
         self._incumbent_variance.assign(variance)
         self._incumbent_column.assign(column)
-        self._noise.assign(noise)
+        self._doubt.assign(float(expects_luck))
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         """The value at points (n, 1, D), to be maximised."""
@@ -87,14 +88,15 @@ class FeasibleLogExpectedImprovement(AcquisitionFunctionClass):
         own = self._objective.kernel(points, full_cov=False) - tf.reduce_sum(columns**2, axis=0)
         shared = self._objective.kernel(points, self._incumbent)
         shared -= tf.matmul(columns, self._incumbent_column, transpose_a=True)
-        variance = own[:, None] + self._incumbent_variance - 2.0 * shared
+        variance = own[:, None] + self._doubt * (self._incumbent_variance - 2.0 * shared)
         return self._incumbent_mean - mean, tf.maximum(variance, _LEAST_VARIANCE)
 
     def _log_news(self, variance: tf.Tensor) -> tf.Tensor:
-        """Logarithm of 1 - s / sqrt(v + s^2), with the noise's variance s^2, for variances v of differences."""
-        both = tf.sqrt(variance + self._noise)
+        """Logarithm of 1 - s / sqrt(v + s^2), s^2 the variance of the noise; 0 where no luck is expected."""
+        noise = self._objective.likelihood.variance
+        both = tf.sqrt(variance + noise)
         # The same as a product: in the difference nothing would be left of a small v.
-        return tf.math.log(variance) - tf.math.log(both) - tf.math.log(both + tf.sqrt(self._noise))
+        return self._doubt * (tf.math.log(variance) - tf.math.log(both) - tf.math.log(both + tf.sqrt(noise)))
 
     def log_feasibility(self, x: tf.Tensor) -> tf.Tensor:
         """Logarithm of P(no failure) at points (n, D), shape (n, 1); 0 when nothing failed."""

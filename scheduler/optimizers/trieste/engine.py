@@ -108,15 +108,8 @@ class Engine:
             made = FeasibleLogExpectedImprovement(self._objective.process, feasibility)
             self._functions[has_failures] = made, AcquisitionSearch(self._space, made)
         function, search = self._functions[has_failures]
-        function.compare_with(self._best_observed(known.points)[0], self._hiding_noise(evidence))
+        function.compare_with(self._best_observed(known.points)[0], expects_luck=len(evidence.censored) > 0)
         return function, search
-
-    def _hiding_noise(self, evidence: Evidence) -> float:
-        """The noise that hides what a trial could tell: where trials are at chance, see `surrogate.py`.
-
-        Elsewhere this was ahead early and behind late (docs/proposer.md).
-        """
-        return self._objective.noise_variance if len(evidence.censored) else 0.0
 
     def _believe(self, evidence: Evidence, pending: Points) -> Evidence:
         """Condition on the evidence and on what it predicts at the pending points; returns both.

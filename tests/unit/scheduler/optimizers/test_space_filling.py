@@ -26,16 +26,17 @@ def nearest(points: Points) -> float:
 def told(outcomes: str) -> History:
     """A history of trials in the order asked: `i` of the design, `m` by the model, `f` filling space.
 
-    A capital letter stands for a trial that was the best so far, another one for a value worse than all of them.
+    A capital letter stands for a trial that was the best so far, another one for a value worse than all of them. The
+    first trial of all failed.
     """
     objectives = np.array([[-float(k) if letter.isupper() else 10.0 + k] for k, letter in enumerate(outcomes)])
     sources = {"i": Source.INITIAL, "m": Source.SURROGATE, "f": Source.SPACE_FILLING}
-    history = make_history(MIXED, observed=len(outcomes))
+    history = make_history(MIXED, observed=len(outcomes), failed=1)
     return replace(
         history,
         objectives=objectives,
-        trials=tuple(range(1, len(outcomes) + 1)),
-        sources=tuple(sources[letter.lower()] for letter in outcomes),
+        trials=(*range(2, len(outcomes) + 2), 1),
+        sources=(*(sources[letter.lower()] for letter in outcomes), Source.INITIAL),
     )
 
 
@@ -118,6 +119,13 @@ def test_nothing_observed_means_fill_space() -> None:
 def test_a_model_earns_credit_by_what_it_finds(outcomes: str, is_due: bool) -> None:
     """Each new best gives it as many asks as there are observations; spent, every third ask is not its own."""
     assert is_filling_due(told(outcomes)) is is_due
+
+
+def test_where_every_trial_tells_something_nothing_is_filled() -> None:
+    """A model learns from all of them, and is better off with every ask."""
+    some = told("iiImmm")
+    every = replace(some, failed=some.failed[:0], trials=some.trials[:-1], sources=some.sources[:-1])
+    assert not is_filling_due(every)
 
 
 def test_a_study_of_another_version_fills_nothing() -> None:
