@@ -64,13 +64,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_exception_interact(node: pytest.Item) -> None:
+def pytest_exception_interact(node: pytest.Item | pytest.Collector) -> None:
     """Set the limit of `faulthandler_timeout` again, which pytest takes away from a test that failed.
 
     One that failed because a thread of it hangs would wait for that thread for ever: Python does, at the end of a loop.
     """
-    stderr = node.config.stash[fault_handler_stderr_fd_key]
-    faulthandler.dump_traceback_later(_LAST_WORDS_S, file=stderr, exit=True)
+    if isinstance(node, pytest.Item):  # after a module that can't be imported nobody would take the limit away again
+        stderr = node.config.stash[fault_handler_stderr_fd_key]
+        faulthandler.dump_traceback_later(_LAST_WORDS_S, file=stderr, exit=True)
 
 
 @pytest.fixture(scope="session")

@@ -189,8 +189,16 @@ class Comparison:
         """Mean rank of the first method minus that of the second, paired by seed; below 0 the first is better."""
         return _interval(self._by_seed(first) - self._by_seed(second), evaluations)
 
+    def has(self, *methods: str) -> bool:
+        """Whether all of these took part."""
+        return set(methods) <= set(self.methods)
+
     def on(self, problem: str) -> "Comparison":
-        """The same of one of the problems alone."""
+        """The same of one of the problems alone; ranks of shape (M, 1, S, N).
+
+        Raises:
+            ValueError: it is none of the problems.
+        """
         at = self.problems.index(problem)
         return replace(self, problems=(problem,), ranks=self.ranks[:, at : at + 1])
 

@@ -84,7 +84,7 @@ def _is_ahead(
     at = CHECKPOINTS[1:]
     when = markdown.enumeration([str(n) for n in at])
     must = f"`{name}`: mean rank lower than that of {label(other)} after {when}, {how}"
-    if comparison is None or not {OURS, other} <= set(comparison.methods):
+    if comparison is None or not comparison.has(OURS, other):
         return Check(must, markdown.NOTHING, None)
     found = [comparison.difference(OURS, other, n) for n in at]
     words = markdown.enumeration([markdown.interval(difference, sign=True) for difference in found])
@@ -96,7 +96,7 @@ def _is_nowhere_worse(name: str, comparison: Comparison | None, other: str) -> C
         f"`{name}`: on no problem a mean rank worse than that of {label(other)} after "
         f"{markdown.enumeration([str(n) for n in CHECKPOINTS])}, beyond bootstrap error"
     )
-    if comparison is None or not {OURS, other} <= set(comparison.methods):
+    if comparison is None or not comparison.has(OURS, other):
         return Check(must, markdown.NOTHING, None)
     found = {(p, n): comparison.on(p).difference(OURS, other, n) for p in comparison.problems for n in CHECKPOINTS}
     (problem, n), worst = max(found.items(), key=lambda item: item[1].low)
@@ -117,7 +117,7 @@ def _is_not_worse(comparison: Comparison | None, other: str, n: int) -> Check:
 def _difference_check(
     comparison: Comparison | None, other: str, n: int, must: str, holds: Callable[[float, float], bool]
 ) -> Check:
-    if comparison is None or not {OURS, other} <= set(comparison.methods):
+    if comparison is None or not comparison.has(OURS, other):
         return Check(must, markdown.NOTHING, None)
     difference = comparison.difference(OURS, other, n)
     found = f"{markdown.interval(difference, sign=True)}, {len(comparison.seeds)} seeds"
