@@ -21,6 +21,7 @@ class Daemon:
         hangup: set to have it reload its settings.
         mqtt_url: where its news are, None while there is no broker.
         mqtt_reason: why they aren't there, or what is wrong with them.
+        mqtt_starting: whether its broker is being found or started, so that neither of the two is known yet.
     """
 
     settings: Settings
@@ -32,6 +33,7 @@ class Daemon:
     hangup: asyncio.Event = field(default_factory=asyncio.Event)
     mqtt_url: str | None = None
     mqtt_reason: str | None = None
+    mqtt_starting: bool = False
 
     @property
     def state(self) -> Path:

@@ -114,6 +114,7 @@ class RemoteDaemon:
             "state": info.get("state"),
             "devices_note": info.get("devices"),
             "mqtt_reason": None,
+            "mqtt_starting": False,
             "mqtt_dropped_events": None,
         }
         return {

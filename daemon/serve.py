@@ -198,6 +198,7 @@ def _facts(daemon: Daemon, journal: Journal) -> "FactsObject":
         "state": str(daemon.state),
         "devices_note": daemon.note,
         "mqtt_reason": daemon.mqtt_reason,
+        "mqtt_starting": daemon.mqtt_starting,
         "mqtt_dropped_events": journal.dropped_events,
     }
     return {"daemon": about, "mqtt": daemon.mqtt_url}

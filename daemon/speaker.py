@@ -90,6 +90,7 @@ class Speaker:
             await self._journal.keep_no_events()
             return
         await self._journal.keep_events(self._daemon.boot)
+        self._daemon.mqtt_starting = True
         self.tasks.append(self._group.create_task(self._tell_news(settings, broker), name="mqtt"))
         if broker is not None and settings.mqtt.requests:
             self.tasks.append(self._group.create_task(self._take_orders(settings, broker), name="requests"))
@@ -105,6 +106,7 @@ class Speaker:
         await end_tasks(self.tasks)
         self.tasks.clear()
         self._daemon.mqtt_url = self._daemon.mqtt_reason = None
+        self._daemon.mqtt_starting = False
         await self.begin(settings, broker)
         return True
 
@@ -122,6 +124,8 @@ class Speaker:
                 )
                 self._daemon.mqtt_reason = embedded.reason
                 broker = None if embedded.url is None else BrokerAddress.parse(embedded.url)
+            self._daemon.mqtt_url = None if broker is None else str(broker)  # without the password
+            self._daemon.mqtt_starting = False
             if broker is None:
                 await self._journal.keep_no_events()
                 await asyncio.Event().wait()  # the reason is in `status`; training goes on without news
@@ -139,7 +143,6 @@ class Speaker:
                 base=settings.mqtt.base,
                 on_state=on_state,
             )
-            self._daemon.mqtt_url = str(broker)  # without the password
             self._shell.add_sink(sink)
             stack.callback(self._shell.remove_sink, sink)
             await sink.run()

@@ -39,7 +39,9 @@ def status(
 
 def _mqtt(facts: dict[str, Any]) -> str:
     reason, dropped = facts["daemon"]["mqtt_reason"], facts["daemon"].get("mqtt_dropped_events")
-    remarks = "; ".join([*([reason] if reason else []), *([f"{dropped} events dropped"] if dropped else [])])
+    starting = ["its broker is being started"] if facts["daemon"].get("mqtt_starting") else []
+    dropping = [f"{dropped} events dropped"] if dropped else []
+    remarks = "; ".join([*starting, *([reason] if reason else []), *dropping])
     return f"{facts['mqtt'] or 'off'}{f' ({remarks})' if remarks else ''}"
 
 

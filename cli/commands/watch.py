@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,9 +15,11 @@ from cnnbo.scheduler.errors import RequestError
 if TYPE_CHECKING:
     from cnnbo.cli.monitor.sources import Source
 
+_LOOK_AGAIN_S = 0.1
+
 
 def broker_url(state: Path | None) -> str:
-    """Ask the daemon of this box where it publishes.
+    """Ask the daemon of this box where it publishes; one that has just begun is given the time to start its broker.
 
     Raises:
         RequestError: no daemon answers, or it has no broker.
@@ -25,7 +28,8 @@ def broker_url(state: Path | None) -> str:
     from cnnbo.daemon.folders import without_daemon
 
     folder = options.state_folder(state)
-    facts = status(folder)
+    while (facts := status(folder))["daemon"] is not None and facts["daemon"].get("mqtt_starting"):
+        time.sleep(_LOOK_AGAIN_S)
     if isinstance(facts["mqtt"], str):
         return facts["mqtt"]
     if facts["daemon"] is None:

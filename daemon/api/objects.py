@@ -459,6 +459,8 @@ class DaemonObject(Told):
     """A sentence about the devices it found."""
     mqtt_reason: str | None
     """Why there is no broker at the moment, or what is wrong there; null if nothing is."""
+    mqtt_starting: bool
+    """Whether its broker is being started, in a daemon's first second: a `mqtt` of null is not its last word then."""
     mqtt_dropped_events: Count | None
     """Events dropped since its start because too many waited for the broker; null for who asks through that broker."""
 

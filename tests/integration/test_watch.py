@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+import threading
 from pathlib import Path
 
 from tests.integration.conftest import CNNBO, SCRIPT, Box
@@ -20,6 +21,13 @@ while True:
     time.sleep(1000)
 """
 )
+
+# Python runs it first in each of its processes: the broker's waits there until a gate is opened.
+_SLOW_BROKER = """
+import sys
+if "cnnbo.daemon.broker" in sys.orig_argv:
+    open("fifo").read()
+"""
 
 
 async def _press(terminal: Terminal, key: bytes, *answers: bytes) -> None:
@@ -75,6 +83,22 @@ def test_a_daemon_that_comes_back_elsewhere_is_found(box: Box) -> None:
     with socket.create_server(("127.0.0.1", port)):
         box.start("daemon", "--devices", "cpu:1")
         box.wait_for(watch, "connected to the broker of this box")
+
+
+def test_a_daemon_that_has_just_begun_is_waited_for(box: Box) -> None:
+    """Its trials don't wait for its broker; whoever watches does, instead of being told that there is none."""
+    modules = box.folder / "modules"
+    modules.mkdir()
+    (modules / "sitecustomize.py").write_text(_SLOW_BROKER)
+    os.mkfifo(box.folder / "fifo")
+    box.wait_for(box.start("daemon", "--devices", "cpu:1", "--node", "tower", PYTHONPATH=str(modules)), "ready:")
+    assert (box.json("status")["mqtt"], box.json("status")["daemon"]["mqtt_starting"]) == (None, True)
+    assert "mqtt off (its broker is being started)" in box.run("status").stdout
+    watch = box.start("watch", "-1")
+    threading.Thread(target=_open_gate, args=(box.folder,), daemon=True).start()
+    box.wait_for(watch, "tower")
+    assert watch.wait() == 0
+    assert box.json("status")["daemon"]["mqtt_starting"] is False
 
 
 def _open_gate(folder: Path) -> None:
