@@ -151,7 +151,7 @@ class TrialObject(Told):
     failure: Failure | None
     """Why it failed; null unless `failed`."""
     source: Source
-    """Where its point came from; `space_filling`: far from the others, while a surrogate shows no gain."""
+    """Where its point came from; `space_filling`: far from the others, while there is nothing to learn from."""
     duration_s: Amount | None
     """Seconds of its last attempt; null while that runs."""
     energy_j: Amount | None
@@ -398,7 +398,7 @@ class TrialEvent(Told):
     message: str | None
     """A sentence about the end of the attempt."""
     source: Source
-    """Where its point came from; `space_filling`: far from the others, while a surrogate shows no gain."""
+    """Where its point came from; `space_filling`: far from the others, while there is nothing to learn from."""
     note: str | None
     """Why its point is a fallback of the optimizer."""
     duration_s: Amount | None

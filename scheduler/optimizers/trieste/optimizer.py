@@ -12,7 +12,7 @@ import numpy as np
 from cnnbo.scheduler.optimizers.base import History, Source, Suggestion
 from cnnbo.scheduler.optimizers.distinct import TakenPoints, distinct_points
 from cnnbo.scheduler.optimizers.sobol import SobolOptimizer
-from cnnbo.scheduler.optimizers.space_filling import is_filling_due, spread_points
+from cnnbo.scheduler.optimizers.space_filling import spread_points
 from cnnbo.scheduler.space import SearchSpace
 
 if TYPE_CHECKING:
@@ -26,11 +26,16 @@ def needs_surrogate(history: History) -> bool:
     """
     if _is_design(history):
         return False
-    return not is_filling_due(history) or _has_edge(history)
+    return not _is_blind(history) or _has_edge(history)
 
 
 def _is_design(history: History) -> bool:
     return len(history.taken) < history.initial
+
+
+def _is_blind(history: History) -> bool:
+    """Whether a model has nothing to learn from: it would propose where it knows least, the corners."""
+    return len(history.observed) == 0
 
 
 def _has_edge(history: History) -> bool:
@@ -59,7 +64,7 @@ class TriesteOptimizer:
         if _is_design(history):
             return self._initial.suggest(history, ask, count)
         seed = [self._seed, ask]
-        if not is_filling_due(history):
+        if not _is_blind(history):
             return _engine(self._space).suggest(history, seed, count)
         if _has_edge(history):
             return _engine(self._space).fill(history, seed, count)

@@ -6,7 +6,7 @@ Model and priors:
 - Length-scales have the prior of `kernel.length_scale_prior`.
 - The noise is fitted, with prior LogNormal(-4, 1) for targets of variance 1, above a floor that keeps the Cholesky
   decomposition well conditioned with near-duplicate points. Where some trials are at chance the prior is
-  LogNormal(-1, 1), and no length-scale is shorter than a fifth of an axis.
+  LogNormal(-2, 1).
 - A trial at chance says that the target with its noise lies at or above a bound (a Tobit model; by expectation
   propagation, `propagation.py`). Far from all trials a target is believed to lie there as often as trials did. With the
   bound as a value instead, every success would be a spike on a plain that is known exactly, and with a mean of 0 what
@@ -35,15 +35,12 @@ _NOISE_LOCATION = -4.0
 _NOISE_SCALE = 1.0
 """Location and scale of the log-normal prior of the noise variance, for targets of variance 1."""
 
-_NOISE_LOCATION_OF_LUCK = -1.0
-"""The location where some trials are at chance …
+_NOISE_LOCATION_OF_LUCK = -2.0
+"""The location where some trials are at chance.
 
 What may learn nothing at all depends on luck throughout: the same configuration, trained again, may come to twice as
-much or to nothing. With the usual prior the luckiest of them is taken for a peak a hundredth of an axis wide.
+much or to nothing.
 """
-
-_SHORTEST_OF_LUCK = 0.2
-"""… and the shortest length-scale there."""
 
 _VARIANCE_PRIOR = (0.0, 1.0)
 _VARIANCE_BOUNDS = (math.log(0.01), math.log(100.0))
@@ -97,13 +94,12 @@ class Surrogate:
         self._dimension = space.dimension
         self._process = _process(space)
         kernel, noise = self._process.kernel, self._process.likelihood
-        self._length_scale_bounds = length_scale_bounds(space)
         self._noise_location = tf.Variable(_NOISE_LOCATION, dtype=tf.float64, trainable=False)
         noise.variance = positive(0.01 + NOISE_FLOOR, log_normal(self._noise_location, _NOISE_SCALE), NOISE_FLOOR)
         self._descent = Descent(
             lambda: -self._process.log_posterior_density(),
             [kernel.lengthscales, kernel.variance, noise.variance],
-            [*self._length_scale_bounds, _VARIANCE_BOUNDS, _NOISE_BOUNDS],
+            [*length_scale_bounds(space), _VARIANCE_BOUNDS, _NOISE_BOUNDS],
         )
         self._condition = tf.function(self._process.condition, input_signature=[], autograph=False)
         points = tf.TensorSpec([None, space.dimension], tf.float64)
@@ -179,10 +175,7 @@ class Surrogate:
         self._process.tilt.assign(evidence.tilt)
 
     def _expect_luck(self, is_expected: bool) -> None:
-        """Take the priors for trials some of which are at chance, or the usual ones."""
-        least = math.log(_SHORTEST_OF_LUCK) if is_expected else -math.inf
-        bounds = [(max(low, least), high) for low, high in self._length_scale_bounds]
-        self._descent.bounds = [*bounds, _VARIANCE_BOUNDS, _NOISE_BOUNDS]
+        """Take the prior of the noise for trials some of which are at chance, or the usual one."""
         self._noise_location.assign(_NOISE_LOCATION_OF_LUCK if is_expected else _NOISE_LOCATION)
 
     def _is_usable(self, evidence: Evidence) -> bool:

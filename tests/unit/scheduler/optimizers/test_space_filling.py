@@ -1,12 +1,11 @@
-from dataclasses import replace
 from itertools import islice
 
 import numpy as np
 import pytest
-from tests.contracts.optimizer import MIXED, TINY, make_history
+from tests.contracts.optimizer import MIXED, TINY
 
-from cnnbo.scheduler.optimizers.base import History, Points, Source
-from cnnbo.scheduler.optimizers.space_filling import is_filling_due, spread_points
+from cnnbo.scheduler.optimizers.base import Points
+from cnnbo.scheduler.optimizers.space_filling import spread_points
 from cnnbo.scheduler.space import FloatParameter, SearchSpace
 
 CUBE = SearchSpace(tuple(FloatParameter(f"x{k}", 0.0, 1.0) for k in range(8)))
@@ -21,23 +20,6 @@ def nearest(points: Points) -> float:
     apart = np.abs(points[:, None] - points[None])
     distances = np.sqrt((np.minimum(apart, 1 - apart) ** 2).sum(axis=2)) + 9.0 * np.eye(len(points))
     return float(distances.min(axis=1).mean())
-
-
-def told(outcomes: str) -> History:
-    """A history of trials in the order asked: `i` of the design, `m` by the model, `f` filling space.
-
-    A capital letter stands for a trial that was the best so far, another one for a value worse than all of them. The
-    first trial of all failed.
-    """
-    objectives = np.array([[-float(k) if letter.isupper() else 10.0 + k] for k, letter in enumerate(outcomes)])
-    sources = {"i": Source.INITIAL, "m": Source.SURROGATE, "f": Source.SPACE_FILLING}
-    history = make_history(MIXED, observed=len(outcomes), failed=1)
-    return replace(
-        history,
-        objectives=objectives,
-        trials=(*range(2, len(outcomes) + 2), 1),
-        sources=(*(sources[letter.lower()] for letter in outcomes), Source.INITIAL),
-    )
 
 
 def test_points_lie_further_apart_than_uniform_ones() -> None:
@@ -88,46 +70,3 @@ def test_a_finite_space_is_filled_to_its_last_configuration_and_no_further() -> 
     points = list(spread_points(TINY, taken, np.random.default_rng(0)))
     assert len(points) == len({tuple(point) for point in points}) == 3
     assert all(TINY.decode(point)["pooling"] == "avg" for point in points)
-
-
-def test_nothing_observed_means_fill_space() -> None:
-    """A model of nothing but bounds would propose where it knows least: the corners."""
-    assert is_filling_due(make_history(MIXED, observed=0, censored=9))
-
-
-@pytest.mark.parametrize(
-    ("outcomes", "is_due"),
-    [
-        ("iiI", False),
-        ("iiImm", False),
-        ("iiImmm", True),
-        ("iiImmmf", False),
-        ("iiImmmfm", False),
-        ("iiImmmfmm", True),
-        ("iiImmmfmmfm", False),
-        ("iiImmmfmmfmm", True),
-        ("iIimm", False),
-        ("Im", True),
-        ("Imf", False),
-        ("ImfM", False),
-        ("ImfMmm", False),
-        ("ImfMmmm", False),
-        ("ImfMmmmm", True),
-        ("ImF", False),
-    ],
-)
-def test_a_model_earns_credit_by_what_it_finds(outcomes: str, is_due: bool) -> None:
-    """Each new best gives it as many asks as there are observations; spent, every third ask is not its own."""
-    assert is_filling_due(told(outcomes)) is is_due
-
-
-def test_where_every_trial_tells_something_nothing_is_filled() -> None:
-    """A model learns from all of them, and is better off with every ask."""
-    some = told("iiImmm")
-    every = replace(some, failed=some.failed[:0], trials=some.trials[:-1], sources=some.sources[:-1])
-    assert not is_filling_due(every)
-
-
-def test_a_study_of_another_version_fills_nothing() -> None:
-    """Without the order of the trials nobody can tell what the model has gained."""
-    assert not is_filling_due(make_history(MIXED, observed=3))
