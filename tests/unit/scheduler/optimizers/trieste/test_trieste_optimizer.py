@@ -92,6 +92,11 @@ class TestTrieste(OptimizerContract):
         point = TriesteOptimizer(MIXED, 0).suggest(known, 21, 1).points[0]
         assert np.abs(point - lucky[0]).max() > 0.1
 
+    def test_fills_space_where_every_trial_is_at_chance(self) -> None:
+        """A model of nothing but bounds would propose where it knows least: the corners."""
+        known = make_history(MIXED, observed=0, censored=9)
+        assert TriesteOptimizer(MIXED, 0).suggest(known, 9, 2).source is Source.SPACE_FILLING
+
     def test_fills_space_where_nothing_was_found_but_not_where_trials_fail(self) -> None:
         """Before the first success there is no objective to follow; what is known of failures is used all the same."""
         every = drawn(MIXED, 40, seed=2)
